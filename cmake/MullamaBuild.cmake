@@ -1,0 +1,51 @@
+# Compiler settings shared by every target, and the two functions with which folders declare themselves.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+
+find_program(MULLAMA_CCACHE ccache)
+if(MULLAMA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${MULLAMA_CCACHE}")
+endif()
+
+# Contraction is off so that a product and a sum round the same way on every instruction set;
+# kernels that want a fused multiply-add say so.
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off)
+if(MULLAMA_SANITIZE)
+  add_compile_options(-fsanitize=${MULLAMA_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${MULLAMA_SANITIZE})
+endif()
+if(MULLAMA_FAULT_INJECTION)
+  add_compile_definitions(MULLAMA_FAULT_INJECTION=1)
+endif()
+
+# mullama_module(NAME SOURCES a.cpp ... DEPENDS base ... LIBRARIES fmt::fmt ...)
+# declares the static library mullama_NAME for one folder of src/.
+function(mullama_module name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_library(mullama_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(mullama_${name} PUBLIC "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
+  list(TRANSFORM ARG_DEPENDS PREPEND mullama_)
+  target_link_libraries(mullama_${name} PUBLIC ${ARG_DEPENDS} ${ARG_LIBRARIES})
+endfunction()
+
+# mullama_test(NAME SOURCES a_test.cpp ... DEPENDS text ... [LABELS slow])
+# declares one GoogleTest binary, run by ctest as a whole.
+function(mullama_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LIBRARIES;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  list(TRANSFORM ARG_DEPENDS PREPEND mullama_)
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES} GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 600)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "MULLAMA_TEST_SOURCE_DIR=${PROJECT_SOURCE_DIR};MULLAMA_TEST_BINARY_DIR=${PROJECT_BINARY_DIR}")
+endfunction()

@@ -1,0 +1,409 @@
+#include "gguf/file.hpp"
+
+#include <cmath>
+#include <regex>
+
+#include "base/checked.hpp"
+
+namespace mullama::gguf {
+
+namespace {
+
+constexpr uint32_t kMagic = 0x46554747;  // "GGUF", little-endian
+constexpr uint64_t kMaxAlignment = uint64_t{1} << 20;
+constexpr uint64_t kMaxKeyBytes = 65535;
+constexpr uint64_t kMaxNameBytes = 1024;
+constexpr int kMaxArrayDepth = 4;
+constexpr uint32_t kMaxSplits = 9999;
+// The shortest encodings: an empty key with a one-byte value, a nameless one-dimensional tensor.
+constexpr uint64_t kMinEntryBytes = 8 + 4 + 1;
+constexpr uint64_t kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
+
+bool is_integer(ValueType type) {
+  return type != ValueType::f32 && type != ValueType::f64 && type != ValueType::string && type != ValueType::array &&
+         type != ValueType::boolean;
+}
+
+}  // namespace
+
+/// Walks the header once, front to back; each read is checked against the bytes that are left.
+class Parser {
+ public:
+  Parser(std::span<const std::byte> bytes, const std::string& label) : bytes_(bytes), label_(label) {}
+
+  Status parse(File& file, uint32_t split) {
+    uint32_t magic = 0;
+    MULLAMA_TRY(read(magic, "the magic"));
+    if (magic != kMagic) return corrupt("it does not start with 'GGUF'");
+    uint32_t version = 0;
+    MULLAMA_TRY(read(version, "the version"));
+    if (version == 0x02000000u || version == 0x03000000u) {
+      return fail(ErrorCode::unsupported, "'{}' is a big-endian GGUF file, which is not supported", label_);
+    }
+    if (version != 2 && version != 3) {
+      return fail(ErrorCode::unsupported, "'{}' has GGUF version {}; versions 2 and 3 are supported", label_, version);
+    }
+    uint64_t tensor_count = 0;
+    uint64_t entry_count = 0;
+    MULLAMA_TRY(read(tensor_count, "the tensor count"));
+    MULLAMA_TRY(read(entry_count, "the metadata count"));
+    if (entry_count > left() / kMinEntryBytes) {
+      return corrupt(fmt::format("it declares {} metadata entries, more than fit into it", entry_count));
+    }
+    const size_t first_entry = file.metadata_.size();
+    for (uint64_t i = 0; i < entry_count; ++i) MULLAMA_TRY(read_entry(file, split, i));
+    MULLAMA_TRY(read_alignment(file, first_entry));
+    if (split == 0) {
+      file.version_ = version;
+      file.alignment_ = alignment_;
+    }
+    if (tensor_count > left() / kMinTensorBytes) {
+      return corrupt(fmt::format("it declares {} tensors, more than fit into it", tensor_count));
+    }
+    const size_t first_tensor = file.tensors_.size();
+    for (uint64_t i = 0; i < tensor_count; ++i) MULLAMA_TRY(read_tensor(file, split, i));
+    return place_tensors(file, first_tensor);
+  }
+
+ private:
+  [[nodiscard]] uint64_t left() const { return bytes_.size() - position_; }
+
+  tl::unexpected<Error> corrupt(std::string_view what) const {
+    return fail(ErrorCode::corrupt_file, "'{}' is not a valid GGUF file: {}", label_, what);
+  }
+
+  template <class T>
+  Status read(T& value, std::string_view field) {
+    if (left() < sizeof(T)) return corrupt(fmt::format("it ends at byte {} inside {}", bytes_.size(), field));
+    std::memcpy(&value, bytes_.data() + position_, sizeof(T));
+    position_ += sizeof(T);
+    return {};
+  }
+
+  Status read_string(std::string_view& text, uint64_t max, std::string_view field) {
+    uint64_t length = 0;
+    MULLAMA_TRY(read(length, field));
+    if (length > left()) {
+      return corrupt(fmt::format("{} declares {} bytes, but {} are left", field, length, left()));
+    }
+    if (length > max) return corrupt(fmt::format("{} declares {} bytes; at most {} are allowed", field, length, max));
+    text = {reinterpret_cast<const char*>(bytes_.data() + position_), length};
+    position_ += length;
+    return {};
+  }
+
+  Status read_type(ValueType& type, std::string_view field) {
+    uint32_t id = 0;
+    MULLAMA_TRY(read(id, field));
+    if (id > static_cast<uint32_t>(ValueType::f64)) {
+      return corrupt(fmt::format("{} has the unknown value type {}", field, id));
+    }
+    type = static_cast<ValueType>(id);
+    return {};
+  }
+
+  /// Skips `count` array elements, proving that they are there.
+  Status skip_elements(ValueType element, uint64_t count, int depth, std::string_view field) {
+    const size_t size = value_size(element);
+    if (size != 0) {
+      if (count > left() / size) {
+        return corrupt(fmt::format("{} declares {} elements of {}, but only {} bytes are left", field, count,
+                                   value_type_name(element), left()));
+      }
+      position_ += count * size;
+      return {};
+    }
+    // Each string takes at least its length, each array its type and count.
+    const uint64_t smallest = element == ValueType::string ? 8 : 12;
+    if (count > left() / smallest) {
+      return corrupt(fmt::format("{} declares {} elements, but only {} bytes are left", field, count, left()));
+    }
+    if (element == ValueType::array && depth >= kMaxArrayDepth) {
+      return corrupt(fmt::format("{} nests arrays more than {} deep", field, kMaxArrayDepth));
+    }
+    for (uint64_t i = 0; i < count; ++i) {
+      if (element == ValueType::string) {
+        std::string_view ignored;
+        MULLAMA_TRY(read_string(ignored, UINT64_MAX, field));
+      } else {
+        ValueType inner{};
+        uint64_t inner_count = 0;
+        MULLAMA_TRY(read_type(inner, field));
+        MULLAMA_TRY(read(inner_count, field));
+        MULLAMA_TRY(skip_elements(inner, inner_count, depth + 1, field));
+      }
+    }
+    return {};
+  }
+
+  Status read_entry(File& file, uint32_t split, uint64_t number) {
+    std::string_view key;
+    MULLAMA_TRY(read_string(key, kMaxKeyBytes, fmt::format("the key of metadata entry {}", number)));
+    const std::string field = fmt::format("metadata '{}'", key);
+    ValueType type{};
+    MULLAMA_TRY(read_type(type, field));
+    Value value;
+    if (type == ValueType::string) {
+      std::string_view text;
+      MULLAMA_TRY(read_string(text, UINT64_MAX, field));
+      value = Value(type, type, 1, reinterpret_cast<const std::byte*>(text.data()), text.size());
+    } else if (type == ValueType::array) {
+      ValueType element{};
+      uint64_t count = 0;
+      MULLAMA_TRY(read_type(element, field));
+      MULLAMA_TRY(read(count, field));
+      const size_t begin = position_;
+      MULLAMA_TRY(skip_elements(element, count, 1, field));
+      value = Value(type, element, count, bytes_.data() + begin, position_ - begin);
+    } else {
+      const size_t size = value_size(type);
+      if (left() < size) return corrupt(fmt::format("it ends at byte {} inside {}", bytes_.size(), field));
+      value = Value(type, type, 1, bytes_.data() + position_, size);
+      position_ += size;
+      if (type == ValueType::boolean && value.element<uint8_t>(0) > 1) {
+        return corrupt(fmt::format("{} is neither true nor false", field));
+      }
+    }
+    if (split == 0) {
+      if (!file.metadata_index_.emplace(key, file.metadata_.size()).second) {
+        return corrupt(fmt::format("{} appears twice", field));
+      }
+      file.metadata_.push_back({key, value});
+    } else if (key == "general.alignment") {
+      split_alignment_ = value;
+    }
+    return {};
+  }
+
+  Status read_alignment(const File& file, size_t first_entry) {
+    const Value* value = nullptr;
+    if (split_alignment_) {
+      value = &*split_alignment_;
+    } else if (first_entry == 0) {
+      value = file.find("general.alignment");
+    }
+    if (value == nullptr) return {};
+    if (value->type() != ValueType::u32) {
+      return corrupt(fmt::format("metadata 'general.alignment' is of type {}, not u32", value_type_name(value->type())));
+    }
+    alignment_ = value->element<uint32_t>(0);
+    if (!std::has_single_bit(alignment_) || alignment_ > kMaxAlignment) {
+      return corrupt(fmt::format("metadata 'general.alignment' is {}; it must be a power of two up to {}", alignment_,
+                                 kMaxAlignment));
+    }
+    return {};
+  }
+
+  Status read_tensor(File& file, uint32_t split, uint64_t number) {
+    TensorInfo tensor;
+    MULLAMA_TRY(read_string(tensor.name, kMaxNameBytes, fmt::format("the name of tensor {}", number)));
+    const std::string field = fmt::format("tensor '{}'", tensor.name);
+    MULLAMA_TRY(read(tensor.dimensions, field));
+    if (tensor.dimensions < 1 || tensor.dimensions > tensor.shape.size()) {
+      return corrupt(fmt::format("{} has {} dimensions; 1 to 4 are allowed", field, tensor.dimensions));
+    }
+    uint64_t values = 1;
+    for (uint32_t d = 0; d < tensor.dimensions; ++d) {
+      MULLAMA_TRY(read(tensor.shape[d], field));
+      const auto product = checked_mul(values, tensor.shape[d]);
+      if (tensor.shape[d] == 0 || !product || *product > static_cast<uint64_t>(INT64_MAX)) {
+        return corrupt(fmt::format("{} has the impossible size {} in dimension {}", field, tensor.shape[d], d));
+      }
+      values = *product;
+    }
+    uint32_t type_id = 0;
+    MULLAMA_TRY(read(type_id, field));
+    const auto type = tensor_type_from_id(type_id);
+    if (!type) return fail(type.error().code, "'{}': {}: {}", label_, field, type.error().message);
+    tensor.type = *type;
+    if (tensor.shape[0] % info(tensor.type).block_values != 0) {
+      return corrupt(fmt::format("{} has rows of {} values, which do not fill the blocks of {}", field, tensor.shape[0],
+                                 name(tensor.type)));
+    }
+    const auto bytes = row_bytes(tensor.type, values);
+    if (!bytes) return corrupt(fmt::format("the size of {} overflows", field));
+    tensor.bytes = *bytes;
+    MULLAMA_TRY(read(tensor.offset, field));
+    if (tensor.offset % alignment_ != 0) {
+      return corrupt(fmt::format("{} has offset {}, which is not aligned to {}", field, tensor.offset, alignment_));
+    }
+    tensor.split = split;
+    if (!file.tensor_index_.emplace(tensor.name, file.tensors_.size()).second) {
+      return corrupt(fmt::format("{} appears twice", field));
+    }
+    file.tensors_.push_back(tensor);
+    return {};
+  }
+
+  Status place_tensors(File& file, size_t first) {
+    if (first == file.tensors_.size()) return {};
+    const auto data_begin = checked_align(position_, alignment_);
+    if (!data_begin || *data_begin > bytes_.size()) return corrupt("it ends before its tensor data");
+    const uint64_t available = bytes_.size() - *data_begin;
+    for (size_t i = first; i < file.tensors_.size(); ++i) {
+      TensorInfo& tensor = file.tensors_[i];
+      const auto end = checked_add(tensor.offset, tensor.bytes);
+      if (!end || *end > available) {
+        return corrupt(fmt::format("tensor '{}' of {} bytes at offset {} reaches beyond the file, which holds {} bytes of data",
+                                   tensor.name, tensor.bytes, tensor.offset, available));
+      }
+      tensor.offset += *data_begin;
+      tensor.data = bytes_.data() + tensor.offset;
+    }
+    return {};
+  }
+
+  std::span<const std::byte> bytes_;
+  const std::string& label_;
+  size_t position_ = 0;
+  uint64_t alignment_ = 32;
+  std::optional<Value> split_alignment_;
+};
+
+Status File::add_split(std::span<const std::byte> bytes, const std::string& label, uint32_t index) {
+  file_bytes_ += bytes.size();
+  return Parser(bytes, label).parse(*this, index);
+}
+
+Result<File> File::parse(std::span<const std::byte> bytes, std::string label) {
+  File file;
+  file.label_ = std::move(label);
+  MULLAMA_TRY(file.add_split(bytes, file.label_, 0));
+  return file;
+}
+
+Result<File> File::open(const std::filesystem::path& path) {
+  File file;
+  file.label_ = path.string();
+  MULLAMA_ASSIGN(MappedFile mapping, MappedFile::open(path));
+  file.mappings_.push_back(std::move(mapping));
+  MULLAMA_TRY(file.add_split(file.mappings_.front().bytes(), file.label_, 0));
+
+  MULLAMA_ASSIGN(const uint64_t splits, file.integer_or("split.count", 1, 0, kMaxSplits));
+  if (splits <= 1) return file;
+  MULLAMA_ASSIGN(const uint64_t number, file.integer_or("split.no", 0, 0, kMaxSplits));
+  static const std::regex kSplitName(R"((.*)-(\d{5})-of-(\d{5})\.gguf)");
+  std::smatch match;
+  const std::string name = path.filename().string();
+  if (number != 0) {
+    return fail(ErrorCode::invalid_argument, "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)",
+                file.label_, number + 1, splits, splits);
+  }
+  if (!std::regex_match(name, match, kSplitName)) {
+    return fail(ErrorCode::corrupt_file, "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf",
+                file.label_, splits, splits);
+  }
+  for (uint32_t i = 1; i < splits; ++i) {
+    const auto part = path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
+    auto part_mapping = MappedFile::open(part);
+    if (!part_mapping) {
+      return fail(part_mapping.error().code, "part {} of {} of a split model is missing: {}", i + 1, splits,
+                  part_mapping.error().message);
+    }
+    file.mappings_.push_back(std::move(*part_mapping));
+    MULLAMA_TRY(file.add_split(file.mappings_.back().bytes(), part.string(), i));
+  }
+  MULLAMA_ASSIGN(const uint64_t tensors, file.integer_or("split.tensors.count", file.tensors_.size()));
+  if (tensors != file.tensors_.size()) {
+    return fail(ErrorCode::corrupt_file, "'{}': the parts hold {} tensors, but 'split.tensors.count' says {}", file.label_,
+                file.tensors_.size(), tensors);
+  }
+  return file;
+}
+
+const Value* File::find(std::string_view key) const {
+  const auto found = metadata_index_.find(key);
+  return found == metadata_index_.end() ? nullptr : &metadata_[found->second].value;
+}
+
+const TensorInfo* File::tensor(std::string_view name) const {
+  const auto found = tensor_index_.find(name);
+  return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
+}
+
+namespace {
+
+tl::unexpected<Error> missing_key(const File& file, std::string_view key) {
+  return fail(ErrorCode::not_found, "'{}' has no metadata '{}'", file.label(), key);
+}
+
+tl::unexpected<Error> wrong_type(const File& file, std::string_view key, const Value& value, std::string_view wanted) {
+  return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is of type {}, not {}", file.label(), key,
+              value_type_name(value.type()), wanted);
+}
+
+// A value for a missing key, an error for anything else.
+template <class T>
+Result<T> or_missing(Result<T> result, T missing) {
+  if (!result && result.error().code == ErrorCode::not_found) return missing;
+  return result;
+}
+
+}  // namespace
+
+Result<uint64_t> File::integer(std::string_view key, uint64_t min, uint64_t max) const {
+  const Value* value = find(key);
+  if (value == nullptr) return missing_key(*this, key);
+  if (!is_integer(value->type())) return wrong_type(*this, key, *value, "an integer");
+  const bool negative = value->type() != ValueType::u64 && value->integer_element(0) < 0;
+  const auto number = static_cast<uint64_t>(value->integer_element(0));
+  if (negative || number < min || number > max) {
+    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is {}; it must be between {} and {}", label_, key,
+                value->to_display(), min, max);
+  }
+  return number;
+}
+
+Result<double> File::number(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return missing_key(*this, key);
+  if (!is_integer(value->type()) && value->type() != ValueType::f32 && value->type() != ValueType::f64) {
+    return wrong_type(*this, key, *value, "a number");
+  }
+  const double number = value->number_element(0);
+  if (!std::isfinite(number)) return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is not finite", label_, key);
+  return number;
+}
+
+Result<bool> File::boolean(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return missing_key(*this, key);
+  if (value->type() != ValueType::boolean) return wrong_type(*this, key, *value, "bool");
+  return value->element<uint8_t>(0) != 0;
+}
+
+Result<std::string_view> File::string(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return missing_key(*this, key);
+  if (value->type() != ValueType::string) return wrong_type(*this, key, *value, "string");
+  return value->text();
+}
+
+Result<Value> File::array(std::string_view key, ValueType element) const {
+  const Value* value = find(key);
+  if (value == nullptr) return missing_key(*this, key);
+  if (value->type() != ValueType::array || value->element_type() != element) {
+    return wrong_type(*this, key, *value, fmt::format("an array of {}", value_type_name(element)));
+  }
+  return *value;
+}
+
+Result<Value> File::number_array(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return missing_key(*this, key);
+  if (value->type() != ValueType::array || value_size(value->element_type()) == 0) {
+    return wrong_type(*this, key, *value, "an array of numbers");
+  }
+  return *value;
+}
+
+Result<uint64_t> File::integer_or(std::string_view key, uint64_t missing, uint64_t min, uint64_t max) const {
+  return or_missing(integer(key, min, max), missing);
+}
+Result<double> File::number_or(std::string_view key, double missing) const { return or_missing(number(key), missing); }
+Result<bool> File::boolean_or(std::string_view key, bool missing) const { return or_missing(boolean(key), missing); }
+Result<std::string_view> File::string_or(std::string_view key, std::string_view missing) const {
+  return or_missing(string(key), missing);
+}
+
+}  // namespace mullama::gguf

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "memory/pool.hpp"
+
+namespace mullama::memory {
+
+/// How a buffer's bytes are backed.
+enum class Placement : uint8_t {
+  committed,  ///< Zeroed pages, written to at once by their owner.
+  lazy,       ///< Address space whose pages the system commits when first written (KV cells).
+  huge,       ///< Like committed, aligned to 2 MiB and advised to use huge pages (packed weights).
+};
+
+class LedgerState;
+
+/// Bytes counted in a pool without memory of our own behind them: a mapping, a library's heap.
+/// Gives the count back when destroyed.
+class Charge {
+ public:
+  Charge() = default;
+  Charge(Charge&& other) noexcept;
+  Charge& operator=(Charge&& other) noexcept;
+  Charge(const Charge&) = delete;
+  Charge& operator=(const Charge&) = delete;
+  ~Charge();
+
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] Pool pool() const { return pool_; }
+  [[nodiscard]] Device device() const { return device_; }
+
+ private:
+  friend class Ledger;
+  std::shared_ptr<LedgerState> ledger_;
+  Device device_;
+  Pool pool_ = Pool::runtime;
+  uint64_t bytes_ = 0;
+};
+
+/// Move-only owner of host bytes, counted in a pool from before they exist until after they are gone.
+/// Memory is zeroed and aligned to at least 64 bytes; pages are given back by the destructor.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer();
+
+  [[nodiscard]] std::byte* data() const { return data_; }
+  [[nodiscard]] size_t size() const { return size_; }
+  [[nodiscard]] Pool pool() const { return charge_.pool(); }
+
+  template <class T>
+  [[nodiscard]] std::span<T> as() const {
+    return {reinterpret_cast<T*>(data_), size_ / sizeof(T)};
+  }
+
+  /// Returns the physical pages wholly inside [offset, offset + bytes) to the system; they read as zero afterwards.
+  void release_pages(size_t offset, size_t bytes) const;
+
+  /// What the operating system reserves for a request of `bytes`: the figure that plan and ledger both use.
+  [[nodiscard]] static uint64_t footprint(uint64_t bytes, Placement placement);
+
+ private:
+  friend class Ledger;
+  Charge charge_;
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;      // as asked
+  size_t reserved_ = 0;  // as mapped
+};
+
+struct Usage {
+  struct Row {
+    Device device;
+    Pool pool;
+    uint64_t bytes;
+    uint64_t peak;
+  };
+  std::vector<Row> rows;  ///< Every pool in use now or before, by device and pool.
+  [[nodiscard]] uint64_t total(Device device) const;
+  [[nodiscard]] uint64_t in(Device device, Pool pool) const;
+};
+
+/// The account book of all large memory, and its budget. Copies share one book. Thread-safe.
+///
+/// A take that would exceed a device's budget fails with `budget_exceeded` (host) or
+/// `gpu_out_of_memory` before any memory is touched; a refusal of the system is `out_of_memory`.
+class Ledger {
+ public:
+  Ledger();
+
+  /// The book that the public API and the command line use.
+  [[nodiscard]] static Ledger& process();
+
+  [[nodiscard]] Result<Buffer> take(Pool pool, uint64_t bytes, Placement placement, std::string_view why);
+  [[nodiscard]] Result<Charge> charge(Pool pool, Device device, uint64_t bytes, std::string_view why);
+
+  /// Whether all rows together would fit now; the error names need, budget and what is left.
+  [[nodiscard]] Status fits(std::span<const PlanRow> rows) const;
+
+  void set_budget(Device device, std::optional<uint64_t> bytes);
+  [[nodiscard]] std::optional<uint64_t> budget(Device device) const;
+  [[nodiscard]] Usage usage() const;
+
+ private:
+  std::shared_ptr<LedgerState> state_;
+};
+
+}  // namespace mullama::memory
