@@ -35,21 +35,24 @@ struct BackendOptions {
 /// Runs programs on the host's CPU.
 class Backend {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Backend>> create(const BackendOptions& options, memory::Ledger& ledger);
+  [[nodiscard]] static Result<std::unique_ptr<Backend>> create(const BackendOptions& options,
+                                                               memory::Ledger& ledger);
   ~Backend();
 
   [[nodiscard]] static uint64_t thread_bytes_needed(unsigned threads);
   /// Bytes of scratch for batches of up to `max_tokens` tokens.
-  [[nodiscard]] static uint64_t scratch_bytes_needed(const Program& program, const std::vector<Matrix>& weights,
-                                                     uint32_t max_tokens, unsigned threads);
-  [[nodiscard]] Result<Scratch> make_scratch(const Program& program, const std::vector<Matrix>& weights, uint32_t max_tokens,
-                                             memory::Ledger& ledger) const;
+  [[nodiscard]] static uint64_t scratch_bytes_needed(const Program& program,
+                                                     const std::vector<Matrix>& weights, uint32_t max_tokens,
+                                                     unsigned threads);
+  [[nodiscard]] Result<Scratch> make_scratch(const Program& program, const std::vector<Matrix>& weights,
+                                             uint32_t max_tokens, memory::Ledger& ledger) const;
 
-  /// Runs `program` over `batch` and writes one row a wanted output to `output`: [output_rows][vocabulary], or
-  /// [output_rows][embedding_width] for embeddings. Returns `canceled` between steps once *cancel is true; the KV cells of
-  /// the batch's positions are then undefined, everything before them is intact.
-  [[nodiscard]] Status run(const Program& program, const std::vector<Matrix>& weights, const Batch& batch, KvStore& kv,
-                           Scratch& scratch, std::span<float> output, const std::atomic<bool>* cancel);
+  /// Runs `program` over `batch` and writes one row a wanted output to `output`: [output_rows][vocabulary],
+  /// or [output_rows][embedding_width] for embeddings. Returns `canceled` between steps once *cancel is true;
+  /// the KV cells of the batch's positions are then undefined, everything before them is intact.
+  [[nodiscard]] Status run(const Program& program, const std::vector<Matrix>& weights, const Batch& batch,
+                           KvStore& kv, Scratch& scratch, std::span<float> output,
+                           const std::atomic<bool>* cancel);
 
   [[nodiscard]] unsigned threads() const;
   [[nodiscard]] const char* isa() const;

@@ -27,16 +27,19 @@ Result<uint64_t> KvStore::bytes_needed(const Program& program, const KvParams& p
     const size_t key = key_page_bytes(layer, params.key_type);
     const size_t value = value_page_bytes(layer, params.value_type);
     if (key == 0 || value == 0) {
-      return fail(ErrorCode::unsupported,
-                  "KV type {} cannot hold layer {}, whose head size {} is not a multiple of 32; use f16, bf16 or f32",
-                  kernels::kv_type_name(key == 0 ? params.key_type : params.value_type), i,
-                  key == 0 ? layer.key_dim : layer.value_dim);
+      return fail(
+          ErrorCode::unsupported,
+          "KV type {} cannot hold layer {}, whose head size {} is not a multiple of 32; use f16, bf16 or f32",
+          kernels::kv_type_name(key == 0 ? params.key_type : params.value_type), i,
+          key == 0 ? layer.key_dim : layer.value_dim);
     }
     for (const size_t page : {key, value}) {
       const auto bytes = checked_mul(uint64_t{page} * layer.kv_heads, params.group_pages[layer.group]);
       const auto aligned = bytes ? checked_align(*bytes, kLayerAlignment) : std::nullopt;
       const auto sum = aligned ? checked_add(total, *aligned) : std::nullopt;
-      if (!sum) return fail(ErrorCode::invalid_argument, "a KV cache of {} pages overflows", params.group_pages[layer.group]);
+      if (!sum)
+        return fail(ErrorCode::invalid_argument, "a KV cache of {} pages overflows",
+                    params.group_pages[layer.group]);
       total = *sum;
     }
   }
@@ -47,7 +50,8 @@ uint64_t KvStore::page_bytes(const Program& program, const KvParams& params, uin
   uint64_t total = 0;
   for (const KvLayer& layer : program.kv_layers) {
     if (layer.group != group) continue;
-    total += uint64_t{layer.kv_heads} * (key_page_bytes(layer, params.key_type) + value_page_bytes(layer, params.value_type));
+    total += uint64_t{layer.kv_heads} *
+             (key_page_bytes(layer, params.key_type) + value_page_bytes(layer, params.value_type));
   }
   return total;
 }
@@ -56,7 +60,8 @@ Result<KvStore> KvStore::create(const Program& program, const KvParams& params, 
   MULLAMA_ASSIGN(const uint64_t bytes, bytes_needed(program, params));
   KvStore store;
   store.params_ = params;
-  MULLAMA_ASSIGN(store.buffer_, ledger.take(memory::Pool::kv, bytes, memory::Placement::lazy, "the KV cache"));
+  MULLAMA_ASSIGN(store.buffer_,
+                 ledger.take(memory::Pool::kv, bytes, memory::Placement::lazy, "the KV cache"));
   size_t offset = 0;
   for (const KvLayer& layer : program.kv_layers) {
     LayerPlace place;
@@ -117,7 +122,8 @@ void KvStore::release_page(uint32_t group, uint32_t page) {
 
 void KvStore::poison_page(uint32_t group, uint32_t page) {
   // All ones is a NaN in every float type and the most negative scale in the quantized ones.
-  for_each_region(group, page, [&](size_t offset, size_t bytes) { std::memset(buffer_.data() + offset, 0xff, bytes); });
+  for_each_region(group, page,
+                  [&](size_t offset, size_t bytes) { std::memset(buffer_.data() + offset, 0xff, bytes); });
 }
 
 }  // namespace mullama::backend

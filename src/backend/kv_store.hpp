@@ -22,15 +22,16 @@ struct KvParams {
   bool rotate = false;                ///< Hadamard rotation of q, k and v before quantizing.
 };
 
-/// Keys and values of all layers: one lazily committed buffer. A page number addresses the same page in every layer of its
-/// group; who owns which page is the engine's business.
+/// Keys and values of all layers: one lazily committed buffer. A page number addresses the same page in every
+/// layer of its group; who owns which page is the engine's business.
 class KvStore {
  public:
   /// Bytes of the whole store, or an error that names the layer and type that do not go together.
   [[nodiscard]] static Result<uint64_t> bytes_needed(const Program& program, const KvParams& params);
   /// Bytes one page takes in all layers of group `group`.
   [[nodiscard]] static uint64_t page_bytes(const Program& program, const KvParams& params, uint32_t group);
-  [[nodiscard]] static Result<KvStore> create(const Program& program, const KvParams& params, memory::Ledger& ledger);
+  [[nodiscard]] static Result<KvStore> create(const Program& program, const KvParams& params,
+                                              memory::Ledger& ledger);
 
   /// The cells of `layer` for one KV head.
   [[nodiscard]] kernels::KvView view(uint32_t layer, uint32_t head) const;

@@ -70,15 +70,18 @@ void Program::assign_offsets() {
   // First fit in the order of first use: at each slot, the lowest gap between the slots alive with it.
   std::vector<Slot> order(slot_widths.size());
   for (Slot s = 0; s < order.size(); ++s) order[s] = s;
-  std::stable_sort(order.begin(), order.end(), [&](Slot a, Slot b) { return lives[a].first < lives[b].first; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](Slot a, Slot b) { return lives[a].first < lives[b].first; });
   std::vector<Slot> placed;
   for (const Slot slot : order) {
     if (lives[slot].first > lives[slot].last) continue;  // never used
     std::vector<Slot> neighbours;
     for (const Slot other : placed) {
-      if (lives[other].last >= lives[slot].first && lives[slot].last >= lives[other].first) neighbours.push_back(other);
+      if (lives[other].last >= lives[slot].first && lives[slot].last >= lives[other].first)
+        neighbours.push_back(other);
     }
-    std::sort(neighbours.begin(), neighbours.end(), [&](Slot a, Slot b) { return slot_offsets[a] < slot_offsets[b]; });
+    std::sort(neighbours.begin(), neighbours.end(),
+              [&](Slot a, Slot b) { return slot_offsets[a] < slot_offsets[b]; });
     uint32_t offset = 0;
     for (const Slot other : neighbours) {
       if (slot_offsets[other] >= offset + slot_widths[slot]) break;
@@ -94,7 +97,8 @@ uint32_t Program::widest_input(const std::vector<Matrix>& weights) const {
   uint32_t widest = embedding_width;
   for (const Step& step : steps) {
     if (const auto* linear = std::get_if<LinearStep>(&step)) {
-      for (const LinearStep::Output& output : linear->outputs) widest = std::max(widest, weights[output.weight].cols);
+      for (const LinearStep::Output& output : linear->outputs)
+        widest = std::max(widest, weights[output.weight].cols);
     } else if (const auto* moe = std::get_if<MoeStep>(&step)) {
       widest = std::max({widest, weights[moe->up_weight].cols, weights[moe->down_weight].cols});
     }

@@ -15,13 +15,13 @@ namespace mullama::backend {
 using TensorRef = uint32_t;
 inline constexpr TensorRef kNoTensor = std::numeric_limits<uint32_t>::max();
 
-/// A buffer of f32 activations, [tokens][width]. Each value a program computes has a slot of its own; slots whose
-/// lives do not overlap share bytes (see Program::assign_offsets).
+/// A buffer of f32 activations, [tokens][width]. Each value a program computes has a slot of its own; slots
+/// whose lives do not overlap share bytes (see Program::assign_offsets).
 using Slot = uint32_t;
 inline constexpr Slot kNoSlot = std::numeric_limits<uint32_t>::max();
 
-/// A weight matrix in file layout: `depth` matrices (experts) of `rows` x `cols`, row after row. A view: the mapping
-/// or buffer behind it has another owner. Vectors (norms, biases) have rows = 1 and type F32, F16 or BF16.
+/// A weight matrix in file layout: `depth` matrices (experts) of `rows` x `cols`, row after row. A view: the
+/// mapping or buffer behind it has another owner. Vectors (norms, biases, sinks) are F32.
 struct Matrix {
   gguf::TensorType type = gguf::TensorType::F32;
   uint32_t rows = 0;
@@ -44,8 +44,8 @@ struct EmbedStep {
   Slot out = kNoSlot;
 };
 
-/// Up to three products with one input: out_i (+)= scale * (weight_i . f(in) + bias_i), where f is the norm, or the gated
-/// activation of in (gate) and in_up (up), or nothing.
+/// Up to three products with one input: out_i (+)= scale * (weight_i . f(in) + bias_i), where f is the norm,
+/// or the gated activation of in (gate) and in_up (up), or nothing.
 struct LinearStep {
   struct Output {
     TensorRef weight = kNoTensor;
@@ -61,7 +61,8 @@ struct LinearStep {
   bool accumulate = false;  ///< Adds to the residual stream instead of overwriting.
 };
 
-/// out (+)= scale * rms_norm(in). Used where a norm follows a block (sandwich and post norms) or spans all heads (OLMo 2).
+/// out (+)= scale * rms_norm(in). Used where a norm follows a block (sandwich and post norms) or spans all
+/// heads (OLMo 2).
 struct NormStep {
   Slot in = kNoSlot;
   NormRef norm;
@@ -94,7 +95,8 @@ struct AttendStep {
   TensorRef sinks = kNoTensor;  ///< [heads]: an extra logit in each head's softmax that carries no value.
 };
 
-/// A mixture of experts: routes f(in) to `used` of `experts` and adds scale * sum(weight_e * expert_e(f(in))) to out.
+/// A mixture of experts: routes f(in) to `used` of `experts` and adds scale * sum(weight_e * expert_e(f(in)))
+/// to out.
 struct MoeStep {
   /// How router logits become weights.
   enum class Gate : uint8_t {
@@ -109,7 +111,7 @@ struct MoeStep {
   bool normalize = false;
   float weight_scale = 1;
   uint32_t experts = 0;
-  uint32_t used = 0;
+  uint32_t used = 0;                  ///< At most 64.
   TensorRef gate_weight = kNoTensor;  ///< [experts][ff][embd]
   TensorRef up_weight = kNoTensor;
   TensorRef down_weight = kNoTensor;  ///< [experts][embd][ff]
@@ -134,8 +136,8 @@ struct LogitsStep {
 
 using Step = std::variant<EmbedStep, LinearStep, NormStep, RopeStoreStep, AttendStep, MoeStep, LogitsStep>;
 
-/// The KV cache of one layer. Layers of one group share page numbers: group 0 holds layers that see the whole context,
-/// each further group those with one window size.
+/// The KV cache of one layer. Layers of one group share page numbers: group 0 holds layers that see the whole
+/// context, each further group those with one window size.
 struct KvLayer {
   uint32_t kv_heads = 0;
   uint32_t key_dim = 0;
@@ -148,9 +150,10 @@ struct KvGroup {
   uint32_t window = 0;
 };
 
-/// Rotary embedding of the first `dims` dimensions of a head. Angles are position * inverse_frequency[i]; cosine and sine
-/// are multiplied by `magnitude`. Frequencies are filled at load, since factors may come from a tensor; models whose
-/// factors depend on the length of the context have a second table for contexts beyond the trained length.
+/// Rotary embedding of the first `dims` dimensions of a head. Angles are position * inverse_frequency[i];
+/// cosine and sine are multiplied by `magnitude`. Frequencies are filled at load, since factors may come from
+/// a tensor; models whose factors depend on the length of the context have a second table for contexts beyond
+/// the trained length.
 struct RopeTable {
   uint32_t dims = 0;
   bool neox = true;

@@ -20,7 +20,8 @@ class ThreadTeam {
   [[nodiscard]] static size_t stack_bytes_needed(unsigned workers) { return (workers - 1) * kStackBytes; }
 
   /// `stacks` holds stack_bytes_needed(workers) page-aligned bytes and outlives the team.
-  [[nodiscard]] static Result<std::unique_ptr<ThreadTeam>> create(unsigned workers, std::span<std::byte> stacks);
+  [[nodiscard]] static Result<std::unique_ptr<ThreadTeam>> create(unsigned workers,
+                                                                  std::span<std::byte> stacks);
 
   /// CPUs this process may use: the affinity mask, cut by the cgroup's quota (rounded up); at least 1.
   [[nodiscard]] static unsigned default_workers();

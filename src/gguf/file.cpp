@@ -20,8 +20,8 @@ constexpr uint64_t kMinEntryBytes = 8 + 4 + 1;
 constexpr uint64_t kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
 
 bool is_integer(ValueType type) {
-  return type != ValueType::f32 && type != ValueType::f64 && type != ValueType::string && type != ValueType::array &&
-         type != ValueType::boolean;
+  return type != ValueType::f32 && type != ValueType::f64 && type != ValueType::string &&
+         type != ValueType::array && type != ValueType::boolean;
 }
 
 }  // namespace
@@ -41,7 +41,8 @@ class Parser {
       return fail(ErrorCode::unsupported, "'{}' is a big-endian GGUF file, which is not supported", label_);
     }
     if (version != 2 && version != 3) {
-      return fail(ErrorCode::unsupported, "'{}' has GGUF version {}; versions 2 and 3 are supported", label_, version);
+      return fail(ErrorCode::unsupported, "'{}' has GGUF version {}; versions 2 and 3 are supported", label_,
+                  version);
     }
     uint64_t tensor_count = 0;
     uint64_t entry_count = 0;
@@ -86,7 +87,8 @@ class Parser {
     if (length > left()) {
       return corrupt(fmt::format("{} declares {} bytes, but {} are left", field, length, left()));
     }
-    if (length > max) return corrupt(fmt::format("{} declares {} bytes; at most {} are allowed", field, length, max));
+    if (length > max)
+      return corrupt(fmt::format("{} declares {} bytes; at most {} are allowed", field, length, max));
     text = {reinterpret_cast<const char*>(bytes_.data() + position_), length};
     position_ += length;
     return {};
@@ -116,7 +118,8 @@ class Parser {
     // Each string takes at least its length, each array its type and count.
     const uint64_t smallest = element == ValueType::string ? 8 : 12;
     if (count > left() / smallest) {
-      return corrupt(fmt::format("{} declares {} elements, but only {} bytes are left", field, count, left()));
+      return corrupt(
+          fmt::format("{} declares {} elements, but only {} bytes are left", field, count, left()));
     }
     if (element == ValueType::array && depth >= kMaxArrayDepth) {
       return corrupt(fmt::format("{} nests arrays more than {} deep", field, kMaxArrayDepth));
@@ -184,12 +187,13 @@ class Parser {
     }
     if (value == nullptr) return {};
     if (value->type() != ValueType::u32) {
-      return corrupt(fmt::format("metadata 'general.alignment' is of type {}, not u32", value_type_name(value->type())));
+      return corrupt(
+          fmt::format("metadata 'general.alignment' is of type {}, not u32", value_type_name(value->type())));
     }
     alignment_ = value->element<uint32_t>(0);
     if (!std::has_single_bit(alignment_) || alignment_ > kMaxAlignment) {
-      return corrupt(fmt::format("metadata 'general.alignment' is {}; it must be a power of two up to {}", alignment_,
-                                 kMaxAlignment));
+      return corrupt(fmt::format("metadata 'general.alignment' is {}; it must be a power of two up to {}",
+                                 alignment_, kMaxAlignment));
     }
     return {};
   }
@@ -207,7 +211,8 @@ class Parser {
       MULLAMA_TRY(read(tensor.shape[d], field));
       const auto product = checked_mul(values, tensor.shape[d]);
       if (tensor.shape[d] == 0 || !product || *product > static_cast<uint64_t>(INT64_MAX)) {
-        return corrupt(fmt::format("{} has the impossible size {} in dimension {}", field, tensor.shape[d], d));
+        return corrupt(
+            fmt::format("{} has the impossible size {} in dimension {}", field, tensor.shape[d], d));
       }
       values = *product;
     }
@@ -217,15 +222,16 @@ class Parser {
     if (!type) return fail(type.error().code, "'{}': {}: {}", label_, field, type.error().message);
     tensor.type = *type;
     if (tensor.shape[0] % info(tensor.type).block_values != 0) {
-      return corrupt(fmt::format("{} has rows of {} values, which do not fill the blocks of {}", field, tensor.shape[0],
-                                 name(tensor.type)));
+      return corrupt(fmt::format("{} has rows of {} values, which do not fill the blocks of {}", field,
+                                 tensor.shape[0], name(tensor.type)));
     }
     const auto bytes = row_bytes(tensor.type, values);
     if (!bytes) return corrupt(fmt::format("the size of {} overflows", field));
     tensor.bytes = *bytes;
     MULLAMA_TRY(read(tensor.offset, field));
     if (tensor.offset % alignment_ != 0) {
-      return corrupt(fmt::format("{} has offset {}, which is not aligned to {}", field, tensor.offset, alignment_));
+      return corrupt(
+          fmt::format("{} has offset {}, which is not aligned to {}", field, tensor.offset, alignment_));
     }
     tensor.split = split;
     if (!file.tensor_index_.emplace(tensor.name, file.tensors_.size()).second) {
@@ -244,8 +250,9 @@ class Parser {
       TensorInfo& tensor = file.tensors_[i];
       const auto end = checked_add(tensor.offset, tensor.bytes);
       if (!end || *end > available) {
-        return corrupt(fmt::format("tensor '{}' of {} bytes at offset {} reaches beyond the file, which holds {} bytes of data",
-                                   tensor.name, tensor.bytes, tensor.offset, available));
+        return corrupt(fmt::format(
+            "tensor '{}' of {} bytes at offset {} reaches beyond the file, which holds {} bytes of data",
+            tensor.name, tensor.bytes, tensor.offset, available));
       }
       tensor.offset += *data_begin;
       tensor.data = bytes_.data() + tensor.offset;
@@ -286,15 +293,18 @@ Result<File> File::open(const std::filesystem::path& path) {
   std::smatch match;
   const std::string name = path.filename().string();
   if (number != 0) {
-    return fail(ErrorCode::invalid_argument, "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)",
+    return fail(ErrorCode::invalid_argument,
+                "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)",
                 file.label_, number + 1, splits, splits);
   }
   if (!std::regex_match(name, match, kSplitName)) {
-    return fail(ErrorCode::corrupt_file, "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf",
+    return fail(ErrorCode::corrupt_file,
+                "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf",
                 file.label_, splits, splits);
   }
   for (uint32_t i = 1; i < splits; ++i) {
-    const auto part = path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
+    const auto part =
+        path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
     auto part_mapping = MappedFile::open(part);
     if (!part_mapping) {
       return fail(part_mapping.error().code, "part {} of {} of a split model is missing: {}", i + 1, splits,
@@ -305,8 +315,8 @@ Result<File> File::open(const std::filesystem::path& path) {
   }
   MULLAMA_ASSIGN(const uint64_t tensors, file.integer_or("split.tensors.count", file.tensors_.size()));
   if (tensors != file.tensors_.size()) {
-    return fail(ErrorCode::corrupt_file, "'{}': the parts hold {} tensors, but 'split.tensors.count' says {}", file.label_,
-                file.tensors_.size(), tensors);
+    return fail(ErrorCode::corrupt_file, "'{}': the parts hold {} tensors, but 'split.tensors.count' says {}",
+                file.label_, file.tensors_.size(), tensors);
   }
   return file;
 }
@@ -327,7 +337,8 @@ tl::unexpected<Error> missing_key(const File& file, std::string_view key) {
   return fail(ErrorCode::not_found, "'{}' has no metadata '{}'", file.label(), key);
 }
 
-tl::unexpected<Error> wrong_type(const File& file, std::string_view key, const Value& value, std::string_view wanted) {
+tl::unexpected<Error> wrong_type(const File& file, std::string_view key, const Value& value,
+                                 std::string_view wanted) {
   return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is of type {}, not {}", file.label(), key,
               value_type_name(value.type()), wanted);
 }
@@ -348,8 +359,8 @@ Result<uint64_t> File::integer(std::string_view key, uint64_t min, uint64_t max)
   const bool negative = value->type() != ValueType::u64 && value->integer_element(0) < 0;
   const auto number = static_cast<uint64_t>(value->integer_element(0));
   if (negative || number < min || number > max) {
-    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is {}; it must be between {} and {}", label_, key,
-                value->to_display(), min, max);
+    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is {}; it must be between {} and {}", label_,
+                key, value->to_display(), min, max);
   }
   return number;
 }
@@ -361,7 +372,8 @@ Result<double> File::number(std::string_view key) const {
     return wrong_type(*this, key, *value, "a number");
   }
   const double number = value->number_element(0);
-  if (!std::isfinite(number)) return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is not finite", label_, key);
+  if (!std::isfinite(number))
+    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is not finite", label_, key);
   return number;
 }
 
@@ -400,8 +412,12 @@ Result<Value> File::number_array(std::string_view key) const {
 Result<uint64_t> File::integer_or(std::string_view key, uint64_t missing, uint64_t min, uint64_t max) const {
   return or_missing(integer(key, min, max), missing);
 }
-Result<double> File::number_or(std::string_view key, double missing) const { return or_missing(number(key), missing); }
-Result<bool> File::boolean_or(std::string_view key, bool missing) const { return or_missing(boolean(key), missing); }
+Result<double> File::number_or(std::string_view key, double missing) const {
+  return or_missing(number(key), missing);
+}
+Result<bool> File::boolean_or(std::string_view key, bool missing) const {
+  return or_missing(boolean(key), missing);
+}
 Result<std::string_view> File::string_or(std::string_view key, std::string_view missing) const {
   return or_missing(string(key), missing);
 }

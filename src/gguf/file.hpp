@@ -27,13 +27,14 @@ struct TensorInfo {
   std::array<uint64_t, 4> shape{1, 1, 1, 1};  ///< Innermost (contiguous) first, as in the file.
   uint64_t bytes = 0;
   const std::byte* data = nullptr;
-  uint32_t split = 0;      ///< Which file of a split model holds it.
-  uint64_t offset = 0;     ///< From the start of that file.
+  uint32_t split = 0;   ///< Which file of a split model holds it.
+  uint64_t offset = 0;  ///< From the start of that file.
 
   [[nodiscard]] uint64_t values() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
 };
 
-/// A GGUF v2 or v3 model: metadata and tensors of one file or of all files of a split model, mapped read-only.
+/// A GGUF v2 or v3 model: metadata and tensors of one file or of all files of a split model, mapped
+/// read-only.
 ///
 /// Opening reads the header only. Every count, length, offset and size is checked against the bytes that are
 /// there before it is used; an error names the field. Source of the format: ggml's docs/gguf.md.
@@ -53,8 +54,8 @@ class File {
   [[nodiscard]] const Value* find(std::string_view key) const;
   [[nodiscard]] const TensorInfo* tensor(std::string_view name) const;
 
-  /// Typed lookups. A missing key is `not_found`, another type or a value outside [min, max] is `corrupt_file`;
-  /// both name the key. Integers of any width are accepted where they fit.
+  /// Typed lookups. A missing key is `not_found`, another type or a value outside [min, max] is
+  /// `corrupt_file`; both name the key. Integers of any width are accepted where they fit.
   [[nodiscard]] Result<uint64_t> integer(std::string_view key, uint64_t min = 0,
                                          uint64_t max = std::numeric_limits<int64_t>::max()) const;
   [[nodiscard]] Result<double> number(std::string_view key) const;

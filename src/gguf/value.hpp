@@ -48,7 +48,8 @@ class Value {
 
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(data_), bytes_}; }
 
-  /// Element `i` of an array of fixed-size numbers, read without alignment. Precondition: i < count(), T has its size.
+  /// Element `i` of an array of fixed-size numbers, read without alignment. Precondition: i < count(), T has
+  /// its size.
   template <class T>
   [[nodiscard]] T element(uint64_t i) const {
     T value;

@@ -16,8 +16,8 @@ namespace mullama::kernels {
 /// The tables this CPU can run, slowest first.
 [[nodiscard]] std::span<const KernelTable* const> runnable_kernels();
 
-/// The table named `isa`, or the fastest runnable one if it is empty. An unknown name or one that this CPU cannot
-/// run is an error that lists the choices; there is no silent fallback.
+/// The table named `isa`, or the fastest runnable one if it is empty. An unknown name or one that this CPU
+/// cannot run is an error that lists the choices; there is no silent fallback.
 [[nodiscard]] Result<const KernelTable*> select_kernels(std::string_view isa);
 
 /// Whether `type` takes quantized activations (ActivationBlock) rather than floats.

@@ -1,11 +1,10 @@
 #include "memory/ledger.hpp"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/byte_size.hpp"
@@ -27,8 +26,8 @@ size_t page_size() {
 
 std::string_view pool_name(Pool pool) {
   static constexpr std::array<std::string_view, kPoolCount> kNames{
-      "weights (mapped)", "weights",      "kv",    "recurrent", "scratch", "output", "tokenizer",
-      "prompt_cache",     "draft",        "adapter", "staging", "threads", "runtime"};
+      "weights (mapped)", "weights", "kv",      "recurrent", "scratch", "output", "tokenizer",
+      "prompt_cache",     "draft",   "adapter", "staging",   "threads", "runtime"};
   return kNames[static_cast<size_t>(pool)];
 }
 
@@ -104,12 +103,14 @@ class LedgerState {
     const uint64_t left = budget > account.total ? budget - account.total : 0;
     if (device.kind == Device::Kind::gpu) {
       return fail(ErrorCode::gpu_out_of_memory,
-                  "GPU out of memory: insufficient memory on device {} (need {}, free {}) for {}; try fewer --gpu-layers",
+                  "GPU out of memory: insufficient memory on device {} (need {}, free {}) for {}; try fewer "
+                  "--gpu-layers",
                   device.index, format_bytes(bytes), format_bytes(left), why);
     }
     return fail(ErrorCode::budget_exceeded,
-                "out of memory budget: insufficient memory for {} (need {}, budget {}, in use {}, left {})", why,
-                format_bytes(bytes), format_bytes(budget), format_bytes(account.total), format_bytes(left));
+                "out of memory budget: insufficient memory for {} (need {}, budget {}, in use {}, left {})",
+                why, format_bytes(bytes), format_bytes(budget), format_bytes(account.total),
+                format_bytes(left));
   }
 
   std::mutex mutex_;
@@ -174,7 +175,8 @@ Ledger& Ledger::process() {
 
 Result<Charge> Ledger::charge(Pool pool, Device device, uint64_t bytes, std::string_view why) {
   if (FaultInjector::should_fail(bytes)) {
-    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: injected failure", format_bytes(bytes), why);
+    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: injected failure", format_bytes(bytes),
+                why);
   }
   MULLAMA_TRY(state_->add(device, pool, bytes, why));
   Charge charge;
@@ -192,11 +194,13 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   if (bytes == 0) return buffer;
   // A 2 MiB alignment needs slack of one huge page, which is unmapped again and never touched.
   const size_t slack = placement == Placement::huge ? kHugePage : 0;
-  if (reserved > SIZE_MAX - slack) return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}", format_bytes(bytes), why);
+  if (reserved > SIZE_MAX - slack)
+    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}", format_bytes(bytes), why);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (placement == Placement::lazy ? MAP_NORESERVE : 0);
   void* address = ::mmap(nullptr, reserved + slack, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (address == MAP_FAILED) {
-    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: {}", format_bytes(reserved), why, std::strerror(errno));
+    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: {}", format_bytes(reserved), why,
+                std::strerror(errno));
   }
   auto* begin = static_cast<std::byte*>(address);
   if (slack != 0) {
@@ -216,10 +220,18 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   return buffer;
 }
 
-Status Ledger::fits(std::span<const PlanRow> rows) const { return state_->fits(rows); }
-void Ledger::set_budget(Device device, std::optional<uint64_t> bytes) { state_->set_budget(device, bytes); }
-std::optional<uint64_t> Ledger::budget(Device device) const { return state_->budget(device); }
-Usage Ledger::usage() const { return state_->usage(); }
+Status Ledger::fits(std::span<const PlanRow> rows) const {
+  return state_->fits(rows);
+}
+void Ledger::set_budget(Device device, std::optional<uint64_t> bytes) {
+  state_->set_budget(device, bytes);
+}
+std::optional<uint64_t> Ledger::budget(Device device) const {
+  return state_->budget(device);
+}
+Usage Ledger::usage() const {
+  return state_->usage();
+}
 
 uint64_t Usage::total(Device device) const {
   uint64_t sum = 0;

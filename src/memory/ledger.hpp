@@ -66,7 +66,8 @@ class Buffer {
     return {reinterpret_cast<T*>(data_), size_ / sizeof(T)};
   }
 
-  /// Returns the physical pages wholly inside [offset, offset + bytes) to the system; they read as zero afterwards.
+  /// Returns the physical pages wholly inside [offset, offset + bytes) to the system; they read as zero
+  /// afterwards.
   void release_pages(size_t offset, size_t bytes) const;
 
   /// What the operating system reserves for a request of `bytes`: the figure that plan and ledger both use.
