@@ -18,7 +18,7 @@ namespace mullama::backend {
 /// Working memory of one run; contexts that run in turn share one.
 class Scratch {
  public:
-  [[nodiscard]] memory::Buffer& buffer() { return buffer_; }
+  [[nodiscard]] const memory::Buffer& buffer() const { return buffer_; }
   [[nodiscard]] uint32_t max_tokens() const { return max_tokens_; }
 
  private:
