@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -19,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kLockPollMilliseconds = 50;
 constexpr size_t kBlockBytes = size_t{1} << 20;
 
 Status write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
@@ -33,18 +35,12 @@ Status write_all(int descriptor, std::span<const std::byte> bytes, const fs::pat
   return {};
 }
 
-Result<Descriptor> lock_file(const fs::path& path, int operation) {
-  MULLAMA_TRY(make_folder(path.parent_path()));
-  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!file.valid()) return disk_error("open the lock", path);
-  while (::flock(file.number(), operation) != 0) {
-    if (errno == EINTR) continue;
-    if (errno == EWOULDBLOCK) {
-      return fail(ErrorCode::unavailable, "another process holds the lock '{}'", path.string());
-    }
-    return disk_error("lock", path);
-  }
-  return file;
+/// Whether `path` still is the file that was opened: the one who held the lock before may have removed it.
+bool is_same_file(int descriptor, const fs::path& path) {
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(descriptor, &opened) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
 }  // namespace
@@ -174,16 +170,32 @@ void StagedFile::discard() {
   descriptor_.close();
 }
 
-Result<FileLock> FileLock::exclusive(const fs::path& path) {
-  FileLock held;
-  MULLAMA_ASSIGN(held.descriptor_, lock_file(path, LOCK_EX));
-  return held;
+StagedFile::~StagedFile() {
+  if (descriptor_.valid() && size_ == 0) discard();
 }
 
-Result<FileLock> FileLock::try_exclusive(const fs::path& path) {
-  FileLock held;
-  MULLAMA_ASSIGN(held.descriptor_, lock_file(path, LOCK_EX | LOCK_NB));
-  return held;
+Result<FileLock> FileLock::exclusive(const fs::path& path, const Canceled& canceled) {
+  MULLAMA_TRY(make_folder(path.parent_path()));
+  while (true) {
+    FileLock lock;
+    lock.descriptor_ = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!lock.descriptor_.valid()) return disk_error("open the lock", path);
+    bool held = ::flock(lock.descriptor_.number(), LOCK_EX | LOCK_NB) == 0;
+    while (!held) {
+      if (errno != EINTR && errno != EWOULDBLOCK) return disk_error("lock", path);
+      MULLAMA_TRY(check_canceled(canceled));
+      ::poll(nullptr, 0, kLockPollMilliseconds);
+      held = ::flock(lock.descriptor_.number(), LOCK_EX | LOCK_NB) == 0;
+    }
+    if (is_same_file(lock.descriptor_.number(), path)) {
+      lock.path_ = path;
+      return lock;
+    }
+  }
+}
+
+FileLock::~FileLock() {
+  if (descriptor_.valid() && !path_.empty()) ::unlink(path_.c_str());
 }
 
 }  // namespace mullama::store

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/result.hpp"
+#include "store/cancel.hpp"
 #include "store/digest.hpp"
 
 namespace mullama::store {
@@ -55,10 +56,14 @@ using Sink = std::function<Status(std::span<const std::byte>)>;
 /// An error that names both figures if `folder` cannot take `bytes` more.
 [[nodiscard]] Status check_space(const std::filesystem::path& folder, uint64_t bytes);
 
-/// A file under construction. It keeps its bytes if the process dies, so that a download can go on,
+/// A file under construction. Unless discarded it keeps the bytes it got, so that a download can go on,
 /// and gets its final name only when complete.
 class StagedFile {
  public:
+  StagedFile(StagedFile&&) noexcept = default;
+  StagedFile& operator=(StagedFile&&) noexcept = default;
+  ~StagedFile();
+
   /// Opens or creates `path`; what it holds already is kept.
   [[nodiscard]] static Result<StagedFile> open(const std::filesystem::path& path);
 
@@ -72,20 +77,27 @@ class StagedFile {
   void discard();
 
  private:
+  StagedFile() = default;
   Descriptor descriptor_;
   std::filesystem::path path_;
   uint64_t size_ = 0;
 };
 
-/// An advisory lock among processes that change the same store; released by the destructor.
+/// An advisory lock among processes that change the same store, waited for until canceled. The destructor
+/// releases it and removes its file.
 class FileLock {
  public:
-  [[nodiscard]] static Result<FileLock> exclusive(const std::filesystem::path& path);
-  /// `unavailable` if another process holds it.
-  [[nodiscard]] static Result<FileLock> try_exclusive(const std::filesystem::path& path);
+  [[nodiscard]] static Result<FileLock> exclusive(const std::filesystem::path& path,
+                                                  const Canceled& canceled = {});
+
+  FileLock(FileLock&&) noexcept = default;
+  FileLock& operator=(FileLock&&) noexcept = default;
+  ~FileLock();
 
  private:
+  FileLock() = default;
   Descriptor descriptor_;
+  std::filesystem::path path_;
 };
 
 }  // namespace mullama::store

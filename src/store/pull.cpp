@@ -114,7 +114,7 @@ Result<Layer> add_gguf(const Store& store, const fs::path& path, LayerKind kind,
   MULLAMA_TRY(check_space(store.root(), bytes));
   const fs::path staged =
       store.staging_path() / fmt::format("copy-{}.partial", sha256(fs::absolute(path).string()).hex());
-  MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(staged.string() + ".lock"));
+  MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(staged.string() + ".lock", options.canceled));
   MULLAMA_ASSIGN(StagedFile file, StagedFile::open(staged));
   MULLAMA_TRY(file.truncate());
   Sha256 hasher;
@@ -125,7 +125,6 @@ Result<Layer> add_gguf(const Store& store, const fs::path& path, LayerKind kind,
     options.report({fmt::format("copying {}", path.filename().string()), {}, bytes, file.size()});
     return {};
   });
-  fs::remove(staged.string() + ".lock", error);
   if (!copied) {
     file.discard();
     return tl::unexpected<Error>(copied.error());

@@ -101,8 +101,9 @@ Status fetch_blob(const Store& store, const Url& base, const std::string& reposi
                 layer.digest.short_id(), layer.size);
   }
   MULLAMA_TRY(make_folder(target.parent_path()));
-  MULLAMA_ASSIGN(const FileLock lock,
-                 FileLock::exclusive(store.staging_path() / (layer.digest.file_name() + ".lock")));
+  MULLAMA_ASSIGN(
+      const FileLock lock,
+      FileLock::exclusive(store.staging_path() / (layer.digest.file_name() + ".lock"), options.canceled));
   MULLAMA_ASSIGN(StagedFile file, StagedFile::open(target.string() + "-partial"));
   if (file.size() > layer.size) MULLAMA_TRY(file.truncate());
   Download download(file, options, fmt::format("pulling {}", layer.digest.short_id()), layer.digest);
@@ -110,7 +111,6 @@ Status fetch_blob(const Store& store, const Url& base, const std::string& reposi
   MULLAMA_ASSIGN(const Digest found, download.run(url, layer.size, {}, {}));
   if (found != layer.digest) return wrong_checksum(file, layer.digest.short_id(), layer.digest, found);
   MULLAMA_TRY(file.commit(target));
-  fs::remove(store.staging_path() / (layer.digest.file_name() + ".lock"), ignored);
   return {};
 }
 
@@ -125,7 +125,7 @@ Result<StoredModel> pull_url(const Store& store, const Url& url, const PullOptio
   MULLAMA_TRY(make_folder(store.staging_path()));
   const fs::path staged = store.staging_path() / fmt::format("url-{}.partial", sha256(url.address).hex());
   const fs::path validator_file = staged.string() + ".validator";
-  MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(staged.string() + ".lock"));
+  MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(staged.string() + ".lock", options.canceled));
   MULLAMA_ASSIGN(StagedFile file, StagedFile::open(staged));
   const std::string validator = read_text(validator_file, kMaxValidatorBytes).value_or("");
   // Without a validator the rest might belong to another version of the file.
@@ -139,7 +139,6 @@ Result<StoredModel> pull_url(const Store& store, const Url& url, const PullOptio
   }));
   std::error_code ignored;
   fs::remove(validator_file, ignored);
-  fs::remove(staged.string() + ".lock", ignored);
   if (expected && found != *expected) return wrong_checksum(file, url.address, *expected, found);
   Manifest manifest;
   MULLAMA_ASSIGN(Layer layer, adopt_gguf(store, file, found, LayerKind::model));

