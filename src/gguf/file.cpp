@@ -1,5 +1,6 @@
 #include "gguf/file.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <regex>
 
@@ -15,13 +16,16 @@ constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxNameBytes = 1024;
 constexpr int kMaxArrayDepth = 4;
 constexpr uint32_t kMaxSplits = 9999;
+// Each entry and tensor costs an index entry of ours; real files have some dozens and some thousands.
+constexpr uint64_t kMaxEntries = uint64_t{1} << 16;
+constexpr uint64_t kMaxTensors = uint64_t{1} << 18;
 // The shortest encodings: an empty key with a one-byte value, a nameless one-dimensional tensor.
 constexpr uint64_t kMinEntryBytes = 8 + 4 + 1;
 constexpr uint64_t kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
 
 bool is_integer(ValueType type) {
-  return type != ValueType::f32 && type != ValueType::f64 && type != ValueType::string && type != ValueType::array &&
-         type != ValueType::boolean;
+  return type != ValueType::f32 && type != ValueType::f64 && type != ValueType::string &&
+         type != ValueType::array && type != ValueType::boolean;
 }
 
 }  // namespace
@@ -41,7 +45,8 @@ class Parser {
       return fail(ErrorCode::unsupported, "'{}' is a big-endian GGUF file, which is not supported", label_);
     }
     if (version != 2 && version != 3) {
-      return fail(ErrorCode::unsupported, "'{}' has GGUF version {}; versions 2 and 3 are supported", label_, version);
+      return fail(ErrorCode::unsupported, "'{}' has GGUF version {}; versions 2 and 3 are supported", label_,
+                  version);
     }
     uint64_t tensor_count = 0;
     uint64_t entry_count = 0;
@@ -49,6 +54,10 @@ class Parser {
     MULLAMA_TRY(read(entry_count, "the metadata count"));
     if (entry_count > left() / kMinEntryBytes) {
       return corrupt(fmt::format("it declares {} metadata entries, more than fit into it", entry_count));
+    }
+    if (entry_count > kMaxEntries) {
+      return corrupt(
+          fmt::format("it declares {} metadata entries; at most {} are allowed", entry_count, kMaxEntries));
     }
     const size_t first_entry = file.metadata_.size();
     for (uint64_t i = 0; i < entry_count; ++i) MULLAMA_TRY(read_entry(file, split, i));
@@ -59,6 +68,10 @@ class Parser {
     }
     if (tensor_count > left() / kMinTensorBytes) {
       return corrupt(fmt::format("it declares {} tensors, more than fit into it", tensor_count));
+    }
+    if (tensor_count > kMaxTensors) {
+      return corrupt(
+          fmt::format("it declares {} tensors; at most {} are allowed", tensor_count, kMaxTensors));
     }
     const size_t first_tensor = file.tensors_.size();
     for (uint64_t i = 0; i < tensor_count; ++i) MULLAMA_TRY(read_tensor(file, split, i));
@@ -86,9 +99,20 @@ class Parser {
     if (length > left()) {
       return corrupt(fmt::format("{} declares {} bytes, but {} are left", field, length, left()));
     }
-    if (length > max) return corrupt(fmt::format("{} declares {} bytes; at most {} are allowed", field, length, max));
+    if (length > max)
+      return corrupt(fmt::format("{} declares {} bytes; at most {} are allowed", field, length, max));
     text = {reinterpret_cast<const char*>(bytes_.data() + position_), length};
     position_ += length;
+    return {};
+  }
+
+  /// Names end up in messages and logs, so they may not break lines or steer terminals.
+  Status read_name(std::string_view& text, uint64_t max, std::string_view field) {
+    MULLAMA_TRY(read_string(text, max, field));
+    const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+    if (std::any_of(text.begin(), text.end(), is_control)) {
+      return corrupt(fmt::format("{} contains a control character", field));
+    }
     return {};
   }
 
@@ -116,7 +140,8 @@ class Parser {
     // Each string takes at least its length, each array its type and count.
     const uint64_t smallest = element == ValueType::string ? 8 : 12;
     if (count > left() / smallest) {
-      return corrupt(fmt::format("{} declares {} elements, but only {} bytes are left", field, count, left()));
+      return corrupt(
+          fmt::format("{} declares {} elements, but only {} bytes are left", field, count, left()));
     }
     if (element == ValueType::array && depth >= kMaxArrayDepth) {
       return corrupt(fmt::format("{} nests arrays more than {} deep", field, kMaxArrayDepth));
@@ -138,7 +163,7 @@ class Parser {
 
   Status read_entry(File& file, uint32_t split, uint64_t number) {
     std::string_view key;
-    MULLAMA_TRY(read_string(key, kMaxKeyBytes, fmt::format("the key of metadata entry {}", number)));
+    MULLAMA_TRY(read_name(key, kMaxKeyBytes, fmt::format("the key of metadata entry {}", number)));
     const std::string field = fmt::format("metadata '{}'", key);
     ValueType type{};
     MULLAMA_TRY(read_type(type, field));
@@ -171,6 +196,10 @@ class Parser {
       file.metadata_.push_back({key, value});
     } else if (key == "general.alignment") {
       split_alignment_ = value;
+    } else if (key == "split.no" &&
+               (!is_integer(type) || value.integer_element(0) != static_cast<int64_t>(split))) {
+      return corrupt(
+          fmt::format("it is read as part {}, but its {} says {}", split, field, value.to_display()));
     }
     return {};
   }
@@ -184,19 +213,20 @@ class Parser {
     }
     if (value == nullptr) return {};
     if (value->type() != ValueType::u32) {
-      return corrupt(fmt::format("metadata 'general.alignment' is of type {}, not u32", value_type_name(value->type())));
+      return corrupt(
+          fmt::format("metadata 'general.alignment' is of type {}, not u32", value_type_name(value->type())));
     }
     alignment_ = value->element<uint32_t>(0);
     if (!std::has_single_bit(alignment_) || alignment_ > kMaxAlignment) {
-      return corrupt(fmt::format("metadata 'general.alignment' is {}; it must be a power of two up to {}", alignment_,
-                                 kMaxAlignment));
+      return corrupt(fmt::format("metadata 'general.alignment' is {}; it must be a power of two up to {}",
+                                 alignment_, kMaxAlignment));
     }
     return {};
   }
 
   Status read_tensor(File& file, uint32_t split, uint64_t number) {
     TensorInfo tensor;
-    MULLAMA_TRY(read_string(tensor.name, kMaxNameBytes, fmt::format("the name of tensor {}", number)));
+    MULLAMA_TRY(read_name(tensor.name, kMaxNameBytes, fmt::format("the name of tensor {}", number)));
     const std::string field = fmt::format("tensor '{}'", tensor.name);
     MULLAMA_TRY(read(tensor.dimensions, field));
     if (tensor.dimensions < 1 || tensor.dimensions > tensor.shape.size()) {
@@ -207,7 +237,8 @@ class Parser {
       MULLAMA_TRY(read(tensor.shape[d], field));
       const auto product = checked_mul(values, tensor.shape[d]);
       if (tensor.shape[d] == 0 || !product || *product > static_cast<uint64_t>(INT64_MAX)) {
-        return corrupt(fmt::format("{} has the impossible size {} in dimension {}", field, tensor.shape[d], d));
+        return corrupt(
+            fmt::format("{} has the impossible size {} in dimension {}", field, tensor.shape[d], d));
       }
       values = *product;
     }
@@ -217,15 +248,16 @@ class Parser {
     if (!type) return fail(type.error().code, "'{}': {}: {}", label_, field, type.error().message);
     tensor.type = *type;
     if (tensor.shape[0] % info(tensor.type).block_values != 0) {
-      return corrupt(fmt::format("{} has rows of {} values, which do not fill the blocks of {}", field, tensor.shape[0],
-                                 name(tensor.type)));
+      return corrupt(fmt::format("{} has rows of {} values, which do not fill the blocks of {}", field,
+                                 tensor.shape[0], name(tensor.type)));
     }
     const auto bytes = row_bytes(tensor.type, values);
     if (!bytes) return corrupt(fmt::format("the size of {} overflows", field));
     tensor.bytes = *bytes;
     MULLAMA_TRY(read(tensor.offset, field));
     if (tensor.offset % alignment_ != 0) {
-      return corrupt(fmt::format("{} has offset {}, which is not aligned to {}", field, tensor.offset, alignment_));
+      return corrupt(
+          fmt::format("{} has offset {}, which is not aligned to {}", field, tensor.offset, alignment_));
     }
     tensor.split = split;
     if (!file.tensor_index_.emplace(tensor.name, file.tensors_.size()).second) {
@@ -244,11 +276,26 @@ class Parser {
       TensorInfo& tensor = file.tensors_[i];
       const auto end = checked_add(tensor.offset, tensor.bytes);
       if (!end || *end > available) {
-        return corrupt(fmt::format("tensor '{}' of {} bytes at offset {} reaches beyond the file, which holds {} bytes of data",
-                                   tensor.name, tensor.bytes, tensor.offset, available));
+        return corrupt(fmt::format(
+            "tensor '{}' of {} bytes at offset {} reaches beyond the file, which holds {} bytes of data",
+            tensor.name, tensor.bytes, tensor.offset, available));
       }
       tensor.offset += *data_begin;
       tensor.data = bytes_.data() + tensor.offset;
+    }
+    return check_overlap(file, first);
+  }
+
+  /// Tensors that share bytes would let a small file pass for a huge one.
+  Status check_overlap(const File& file, size_t first) const {
+    std::vector<const TensorInfo*> sorted;
+    for (size_t i = first; i < file.tensors_.size(); ++i) sorted.push_back(&file.tensors_[i]);
+    std::sort(sorted.begin(), sorted.end(),
+              [](const TensorInfo* a, const TensorInfo* b) { return a->offset < b->offset; });
+    for (size_t i = 1; i < sorted.size(); ++i) {
+      if (sorted[i - 1]->offset + sorted[i - 1]->bytes > sorted[i]->offset) {
+        return corrupt(fmt::format("tensors '{}' and '{}' overlap", sorted[i - 1]->name, sorted[i]->name));
+      }
     }
     return {};
   }
@@ -286,15 +333,18 @@ Result<File> File::open(const std::filesystem::path& path) {
   std::smatch match;
   const std::string name = path.filename().string();
   if (number != 0) {
-    return fail(ErrorCode::invalid_argument, "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)",
+    return fail(ErrorCode::invalid_argument,
+                "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)",
                 file.label_, number + 1, splits, splits);
   }
   if (!std::regex_match(name, match, kSplitName)) {
-    return fail(ErrorCode::corrupt_file, "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf",
+    return fail(ErrorCode::corrupt_file,
+                "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf",
                 file.label_, splits, splits);
   }
   for (uint32_t i = 1; i < splits; ++i) {
-    const auto part = path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
+    const auto part =
+        path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
     auto part_mapping = MappedFile::open(part);
     if (!part_mapping) {
       return fail(part_mapping.error().code, "part {} of {} of a split model is missing: {}", i + 1, splits,
@@ -305,8 +355,8 @@ Result<File> File::open(const std::filesystem::path& path) {
   }
   MULLAMA_ASSIGN(const uint64_t tensors, file.integer_or("split.tensors.count", file.tensors_.size()));
   if (tensors != file.tensors_.size()) {
-    return fail(ErrorCode::corrupt_file, "'{}': the parts hold {} tensors, but 'split.tensors.count' says {}", file.label_,
-                file.tensors_.size(), tensors);
+    return fail(ErrorCode::corrupt_file, "'{}': the parts hold {} tensors, but 'split.tensors.count' says {}",
+                file.label_, file.tensors_.size(), tensors);
   }
   return file;
 }
@@ -327,7 +377,8 @@ tl::unexpected<Error> missing_key(const File& file, std::string_view key) {
   return fail(ErrorCode::not_found, "'{}' has no metadata '{}'", file.label(), key);
 }
 
-tl::unexpected<Error> wrong_type(const File& file, std::string_view key, const Value& value, std::string_view wanted) {
+tl::unexpected<Error> wrong_type(const File& file, std::string_view key, const Value& value,
+                                 std::string_view wanted) {
   return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is of type {}, not {}", file.label(), key,
               value_type_name(value.type()), wanted);
 }
@@ -348,8 +399,8 @@ Result<uint64_t> File::integer(std::string_view key, uint64_t min, uint64_t max)
   const bool negative = value->type() != ValueType::u64 && value->integer_element(0) < 0;
   const auto number = static_cast<uint64_t>(value->integer_element(0));
   if (negative || number < min || number > max) {
-    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is {}; it must be between {} and {}", label_, key,
-                value->to_display(), min, max);
+    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is {}; it must be between {} and {}", label_,
+                key, value->to_display(), min, max);
   }
   return number;
 }
@@ -361,7 +412,8 @@ Result<double> File::number(std::string_view key) const {
     return wrong_type(*this, key, *value, "a number");
   }
   const double number = value->number_element(0);
-  if (!std::isfinite(number)) return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is not finite", label_, key);
+  if (!std::isfinite(number))
+    return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' is not finite", label_, key);
   return number;
 }
 
@@ -400,8 +452,12 @@ Result<Value> File::number_array(std::string_view key) const {
 Result<uint64_t> File::integer_or(std::string_view key, uint64_t missing, uint64_t min, uint64_t max) const {
   return or_missing(integer(key, min, max), missing);
 }
-Result<double> File::number_or(std::string_view key, double missing) const { return or_missing(number(key), missing); }
-Result<bool> File::boolean_or(std::string_view key, bool missing) const { return or_missing(boolean(key), missing); }
+Result<double> File::number_or(std::string_view key, double missing) const {
+  return or_missing(number(key), missing);
+}
+Result<bool> File::boolean_or(std::string_view key, bool missing) const {
+  return or_missing(boolean(key), missing);
+}
 Result<std::string_view> File::string_or(std::string_view key, std::string_view missing) const {
   return or_missing(string(key), missing);
 }
