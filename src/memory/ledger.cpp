@@ -4,6 +4,7 @@
 #include <cstring>
 #include <mutex>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <utility>
 
@@ -20,6 +21,13 @@ constexpr size_t kHugePage = size_t{2} << 20;
 size_t page_size() {
   static const size_t size = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   return size;
+}
+
+/// Names the pages after their pool in /proc/self/smaps; kernels before 5.17 refuse, which does no harm.
+void name_pages(std::byte* begin, size_t bytes, Pool pool) {
+  std::array<char, 64> text{};
+  fmt::format_to_n(text.data(), text.size() - 1, "mullama {}", pool_name(pool));
+  ::prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, begin, bytes, text.data());
 }
 
 }  // namespace
@@ -48,11 +56,25 @@ class LedgerState {
     return {};
   }
 
-  void remove(Device device, Pool pool, uint64_t bytes) {
+  void remove(Device device, Pool pool, uint64_t bytes, const std::byte* region) {
     const std::lock_guard lock(mutex_);
+    if (region != nullptr) regions_.erase(region);
     Account& account = accounts_[device];
     account.pools[static_cast<size_t>(pool)].bytes -= bytes;
     account.total -= bytes;
+  }
+
+  void add_region(const Region& region) {
+    const std::lock_guard lock(mutex_);
+    regions_[region.bytes.data()] = region;
+  }
+
+  std::vector<Region> regions() {
+    const std::lock_guard lock(mutex_);
+    std::vector<Region> all;
+    all.reserve(regions_.size());
+    for (const auto& [begin, region] : regions_) all.push_back(region);
+    return all;
   }
 
   Status fits(std::span<const PlanRow> rows) {
@@ -115,24 +137,27 @@ class LedgerState {
 
   std::mutex mutex_;
   std::map<Device, Account> accounts_;
+  std::map<const std::byte*, Region> regions_;
 };
 
 Charge::Charge(Charge&& other) noexcept
     : ledger_(std::move(other.ledger_)),
       device_(other.device_),
       pool_(other.pool_),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+      bytes_(std::exchange(other.bytes_, 0)),
+      region_(std::exchange(other.region_, nullptr)) {}
 
 Charge& Charge::operator=(Charge&& other) noexcept {
   std::swap(ledger_, other.ledger_);
   std::swap(device_, other.device_);
   std::swap(pool_, other.pool_);
   std::swap(bytes_, other.bytes_);
+  std::swap(region_, other.region_);
   return *this;
 }
 
 Charge::~Charge() {
-  if (ledger_) ledger_->remove(device_, pool_, bytes_);
+  if (ledger_) ledger_->remove(device_, pool_, bytes_, region_);
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -217,7 +242,19 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   buffer.data_ = begin;
   buffer.size_ = bytes;
   buffer.reserved_ = reserved;
+  name_pages(begin, reserved, pool);
+  buffer.charge_.region_ = begin;
+  state_->add_region({pool, {begin, reserved}});
   return buffer;
+}
+
+Result<Charge> Ledger::charge_mapping(Pool pool, std::span<const std::byte> mapping, std::string_view why) {
+  MULLAMA_ASSIGN(Charge charge, this->charge(pool, kHost, mapping.size(), why));
+  if (!mapping.empty()) {
+    charge.region_ = mapping.data();
+    state_->add_region({pool, mapping});
+  }
+  return charge;
 }
 
 Status Ledger::fits(std::span<const PlanRow> rows) const {
@@ -231,6 +268,9 @@ std::optional<uint64_t> Ledger::budget(Device device) const {
 }
 Usage Ledger::usage() const {
   return state_->usage();
+}
+std::vector<Region> Ledger::regions() const {
+  return state_->regions();
 }
 
 uint64_t Usage::total(Device device) const {
