@@ -1,10 +1,9 @@
 #include "engine/kv_pages.hpp"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <bit>
 #include <memory>
+#include <xxhash.h>
 
 #include "base/checked.hpp"
 
@@ -14,7 +13,9 @@ using backend::kPageTokens;
 
 namespace {
 
-uint32_t bucket_count(uint32_t pages) { return std::bit_ceil(std::max(pages, 1u)); }
+uint32_t bucket_count(uint32_t pages) {
+  return std::bit_ceil(std::max(pages, 1u));
+}
 
 /// The first position that a query at `position` sees through `window`.
 uint32_t first_visible(uint32_t position, uint32_t window) {
@@ -29,7 +30,8 @@ uint64_t KvPages::bytes_needed(std::span<const uint32_t> group_pages) {
   return total;
 }
 
-std::vector<uint32_t> KvPages::pages_a_sequence(const backend::Program& program, uint32_t cells, uint32_t batch) {
+std::vector<uint32_t> KvPages::pages_a_sequence(const backend::Program& program, uint32_t cells,
+                                                uint32_t batch) {
   std::vector<uint32_t> pages;
   const auto all = static_cast<uint32_t>(ceil_div(cells, kPageTokens));
   for (const backend::KvGroup& group : program.kv_groups) {
@@ -49,8 +51,8 @@ Result<KvPages> KvPages::create(const backend::Program& program, std::span<const
                                 memory::Ledger& ledger) {
   MULLAMA_CHECK(group_pages.size() == program.kv_groups.size() && group_pages.size() <= kMaxKvGroups);
   KvPages pages;
-  MULLAMA_ASSIGN(pages.buffer_, ledger.take(memory::Pool::runtime, bytes_needed(group_pages), memory::Placement::lazy,
-                                            "the page table of the KV cache"));
+  MULLAMA_ASSIGN(pages.buffer_, ledger.take(memory::Pool::runtime, bytes_needed(group_pages),
+                                            memory::Placement::lazy, "the page table of the KV cache"));
   std::byte* cursor = pages.buffer_.data();
   for (size_t g = 0; g < group_pages.size(); ++g) {
     Group group;
@@ -97,13 +99,16 @@ uint32_t KvPages::bucket_of(uint64_t parent_serial, std::span<const TokenId> tok
 uint32_t KvPages::find_block(uint64_t parent_serial, std::span<const TokenId> tokens) const {
   for (uint32_t page = buckets_[bucket_of(parent_serial, tokens)]; page != kNone;) {
     const Page& entry = groups_[0].pages[page];
-    if (entry.parent_serial == parent_serial && std::equal(tokens.begin(), tokens.end(), entry.tokens.begin())) return page;
+    if (entry.parent_serial == parent_serial &&
+        std::equal(tokens.begin(), tokens.end(), entry.tokens.begin()))
+      return page;
     page = entry.next_in_bucket;
   }
   return kNone;
 }
 
-/// Makes a page unfindable. Blocks that follow it can no longer be reached either; they leave the cache as they age.
+/// Makes a page unfindable. Blocks that follow it can no longer be reached either; they leave the cache as
+/// they age.
 void KvPages::unpublish(uint32_t group, uint32_t page) {
   Page& entry = groups_[group].pages[page];
   if (!entry.published) return;
@@ -177,7 +182,8 @@ Status KvPages::extend(SequencePages& sequence, uint32_t begin, uint32_t end, ba
       const Page& page = groups_[g].pages[entry];
       if (page.references > 1) {
         const uint32_t copy = acquire(g);
-        if (copy == kNone) return fail(ErrorCode::context_full, "the KV cache has no page left to copy a shared one to");
+        if (copy == kNone)
+          return fail(ErrorCode::context_full, "the KV cache has no page left to copy a shared one to");
         kv.copy_page(g, entry, copy);
         let_go(g, entry);
         entry = copy;
@@ -203,7 +209,8 @@ void KvPages::slide_windows(SequencePages& sequence, uint32_t next) {
   for (uint32_t g = 0; g < groups_.size(); ++g) {
     if (groups_[g].window == 0) continue;
     SequencePages::Table& table = sequence.tables[g];
-    const uint32_t keep = std::min(first_visible(next, groups_[g].window) / kPageTokens, table.first + table.count);
+    const uint32_t keep =
+        std::min(first_visible(next, groups_[g].window) / kPageTokens, table.first + table.count);
     if (keep <= table.first) continue;
     const uint32_t drop = keep - table.first;
     for (uint32_t i = 0; i < drop; ++i) let_go(g, table.entries[i]);
@@ -215,7 +222,8 @@ void KvPages::slide_windows(SequencePages& sequence, uint32_t next) {
 
 bool KvPages::truncate(SequencePages& sequence, uint32_t end) {
   for (uint32_t g = 0; g < groups_.size(); ++g) {
-    if (end > 0 && first_visible(end, groups_[g].window) / kPageTokens < sequence.tables[g].first) return false;
+    if (end > 0 && first_visible(end, groups_[g].window) / kPageTokens < sequence.tables[g].first)
+      return false;
   }
   const auto end_page = static_cast<uint32_t>(ceil_div(end, kPageTokens));
   for (uint32_t g = 0; g < groups_.size(); ++g) {
@@ -264,15 +272,16 @@ uint32_t KvPages::adopt_prefix(SequencePages& sequence, std::span<const TokenId>
   return blocks * kPageTokens;
 }
 
-void KvPages::publish(SequencePages& sequence, std::span<const TokenId> tokens, uint32_t begin, uint32_t end) {
+void KvPages::publish(SequencePages& sequence, std::span<const TokenId> tokens, uint32_t begin,
+                      uint32_t end) {
   for (uint32_t block = begin / kPageTokens; (block + 1) * kPageTokens <= end; ++block) {
     const uint32_t page = sequence.tables[0].entries[block];
     const uint64_t parent = block == 0 ? 0 : groups_[0].pages[sequence.tables[0].entries[block - 1]].serial;
     const auto text = tokens.subspan(size_t{block} * kPageTokens, kPageTokens);
     Page& entry = groups_[0].pages[page];
     if (!entry.published) {
-      // The parent's serial is 0 if it was never published, as after a truncation: then this block stays private. The same
-      // text computed twice stays published once.
+      // The parent's serial is 0 if it was never published, as after a truncation: then this block stays
+      // private. The same text computed twice stays published once.
       const bool reachable = block == 0 || groups_[0].pages[sequence.tables[0].entries[block - 1]].published;
       if (!reachable || find_block(parent, text) != kNone) continue;
       entry.published = true;
@@ -286,7 +295,8 @@ void KvPages::publish(SequencePages& sequence, std::span<const TokenId> tokens, 
     }
     for (uint32_t g = 1; g < groups_.size(); ++g) {
       const SequencePages::Table& table = sequence.tables[g];
-      if (block < table.first || block >= table.first + table.count || entry.window_pages[g] != kNone) continue;
+      if (block < table.first || block >= table.first + table.count || entry.window_pages[g] != kNone)
+        continue;
       const uint32_t hanging = table.entries[block - table.first];
       if (groups_[g].pages[hanging].published) continue;
       groups_[g].pages[hanging].published = true;
@@ -314,7 +324,8 @@ void KvPages::drop_cached(backend::KvStore& kv) {
 
 void KvPages::release_idle(backend::KvStore& kv) const {
   for (uint32_t g = 0; g < groups_.size(); ++g) {
-    for (uint32_t page = groups_[g].first_free; page != kNone; page = groups_[g].pages[page].newer) kv.release_page(g, page);
+    for (uint32_t page = groups_[g].first_free; page != kNone; page = groups_[g].pages[page].newer)
+      kv.release_page(g, page);
   }
 }
 

@@ -29,20 +29,24 @@ struct SequencePages {
   std::array<Table, kMaxKvGroups> tables;
 };
 
-/// Which pages of a KvStore are whose. Pages are counted references: sequences with the same prefix share its full pages,
-/// which are read-only from then on, and pages that no sequence holds stay findable until their place is needed.
+/// Which pages of a KvStore are whose. Pages are counted references: sequences with the same prefix share its
+/// full pages, which are read-only from then on, and pages that no sequence holds stay findable until their
+/// place is needed.
 ///
-/// A block is kPageTokens consecutive tokens at an aligned position. A full block that was computed is published: its page
-/// of group 0 records the block's tokens and its parent block, so a prefix is found by walking from block to block, comparing
-/// tokens, never by trusting a hash. Pages of windowed groups hang on the block.
+/// A block is kPageTokens consecutive tokens at an aligned position. A full block that was computed is
+/// published: its page of group 0 records the block's tokens and its parent block, so a prefix is found by
+/// walking from block to block, comparing tokens, never by trusting a hash. Pages of windowed groups hang on
+/// the block.
 class KvPages {
  public:
   [[nodiscard]] static uint64_t bytes_needed(std::span<const uint32_t> group_pages);
-  [[nodiscard]] static Result<KvPages> create(const backend::Program& program, std::span<const uint32_t> group_pages,
-                                              memory::Ledger& ledger);
+  [[nodiscard]] static Result<KvPages> create(const backend::Program& program,
+                                              std::span<const uint32_t> group_pages, memory::Ledger& ledger);
 
-  /// Pages one sequence of `cells` positions needs in each group when at most `batch` new tokens are computed at once.
-  [[nodiscard]] static std::vector<uint32_t> pages_a_sequence(const backend::Program& program, uint32_t cells, uint32_t batch);
+  /// Pages one sequence of `cells` positions needs in each group when at most `batch` new tokens are computed
+  /// at once.
+  [[nodiscard]] static std::vector<uint32_t> pages_a_sequence(const backend::Program& program, uint32_t cells,
+                                                              uint32_t batch);
 
   /// Makes positions [begin, end) writable: takes pages, and replaces a page that others may read by a copy.
   /// Fails with `context_full` when no page is left, changing nothing that the sequence already holds.
@@ -51,11 +55,12 @@ class KvPages {
   /// Lets go of pages that no position from `next` on can see.
   void slide_windows(SequencePages& sequence, uint32_t next);
 
-  /// Keeps only positions below `end`. False, and nothing changed, if a window no longer reaches back that far.
+  /// Keeps only positions below `end`. False, and nothing changed, if a window no longer reaches back that
+  /// far.
   [[nodiscard]] bool truncate(SequencePages& sequence, uint32_t end);
 
-  /// Takes over the longest published prefix of `tokens`, all but at least one token of them, for an empty sequence.
-  /// Returns the number of positions reused.
+  /// Takes over the longest published prefix of `tokens`, all but at least one token of them, for an empty
+  /// sequence. Returns the number of positions reused.
   [[nodiscard]] uint32_t adopt_prefix(SequencePages& sequence, std::span<const TokenId> tokens);
 
   /// Publishes the full blocks of [begin, end), now computed.

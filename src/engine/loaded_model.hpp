@@ -30,11 +30,12 @@ struct LoadParams {
   std::function<void(const std::string&)> warn;
 };
 
-/// A model ready to run: its file, program, weights, tokenizer and backend. Shared by the contexts made from it, which
-/// take turns on one thread team and one scratch buffer.
+/// A model ready to run: its file, program, weights, tokenizer and backend. Shared by the contexts made from
+/// it, which take turns on one thread team and one scratch buffer.
 class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
-  [[nodiscard]] static Result<std::shared_ptr<LoadedModel>> load(const std::filesystem::path& path, const LoadParams& params,
+  [[nodiscard]] static Result<std::shared_ptr<LoadedModel>> load(const std::filesystem::path& path,
+                                                                 const LoadParams& params,
                                                                  memory::Ledger ledger);
   ~LoadedModel();
 

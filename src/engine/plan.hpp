@@ -42,12 +42,15 @@ struct ContextShape {
   uint64_t output_bytes = 0;
   uint64_t scratch_bytes = 0;
 };
-[[nodiscard]] Result<ContextShape> shape_context(const model::Definition& definition, const ContextParams& params, unsigned threads);
+[[nodiscard]] Result<ContextShape> shape_context(const model::Definition& definition,
+                                                 const ContextParams& params, unsigned threads);
 
 /// Rows of what loading takes, from the very functions the owners allocate with.
-[[nodiscard]] Result<std::vector<memory::PlanRow>> plan_model(const gguf::File& file, const model::Definition& definition,
+[[nodiscard]] Result<std::vector<memory::PlanRow>> plan_model(const gguf::File& file,
+                                                              const model::Definition& definition,
                                                               const LoadParams& params);
-/// Rows of what a context takes beside its model. Scratch is shared by the contexts of a model: count it once.
+/// Rows of what a context takes beside its model. Scratch is shared by the contexts of a model: count it
+/// once.
 [[nodiscard]] std::vector<memory::PlanRow> plan_context(const ContextShape& shape);
 
 }  // namespace mullama::engine

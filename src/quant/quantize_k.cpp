@@ -265,7 +265,7 @@ void quantize_q2_k(const float* in, const float* importance, std::byte* out, siz
 
 void quantize_q3_k(const float* in, const float* importance, std::byte* out, size_t values) {
   for_each_super_block<BlockQ3_K>(
-      in, importance, Weighting::square, out, values,
+      in, importance, Weighting::magnitude, out, values,
       [](BlockQ3_K& block, const ScaledBlock<kSuperBlock>& scaled) {
         const auto encoded = encode_symmetric(scaled, {{-4, 3}, {-32, 31}});
         block.d = encoded.d;
@@ -311,7 +311,7 @@ void quantize_q5_k(const float* in, const float* importance, std::byte* out, siz
 }
 
 void quantize_q6_k(const float* in, const float* importance, std::byte* out, size_t values) {
-  for_each_super_block<BlockQ6_K>(in, importance, Weighting::square, out, values,
+  for_each_super_block<BlockQ6_K>(in, importance, Weighting::magnitude, out, values,
                                   [](BlockQ6_K& block, const ScaledBlock<kSuperBlock>& scaled) {
                                     const auto encoded = encode_symmetric(scaled, {{-32, 31}, {-128, 127}});
                                     block.d = encoded.d;

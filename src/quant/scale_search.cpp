@@ -12,8 +12,8 @@ namespace mullama::quant {
 namespace {
 
 // How far candidates for the reciprocal scale lie from the one that uses the whole range, in levels.
-constexpr int kCandidates = 9;
-constexpr float kCandidateStep = 0.125F;
+constexpr int kCandidates = 5;
+constexpr float kCandidateStep = 0.25F;
 constexpr int kRefinements = 3;
 // Beside values of about one, smaller ones are zero in every format.
 constexpr float kNegligible = 0x1p-60F;
