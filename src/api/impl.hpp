@@ -6,13 +6,11 @@
 #include "engine/engine.hpp"
 #include "engine/loaded_model.hpp"
 #include "mullama/mullama.hpp"
-#include "text/chat_template.hpp"
 
 namespace mullama {
 
 struct Model::Impl {
   std::shared_ptr<engine::LoadedModel> loaded;
-  text::ChatTemplate chat;
   api::Counted<api::ModelTag> alive;
 };
 

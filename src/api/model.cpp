@@ -37,7 +37,6 @@ Model Model::load_with_params(const std::string& path, const ModelParams& params
   };
   auto impl = std::make_shared<Impl>();
   impl->loaded = value_or_throw(engine::LoadedModel::load(path, load, memory::Ledger::process()));
-  impl->chat = value_or_throw(text::ChatTemplate::from_file(impl->loaded->file()));
   return Model(std::move(impl));
 }
 

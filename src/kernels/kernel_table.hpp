@@ -18,11 +18,12 @@ inline constexpr uint32_t kActivationGroup = 32;
 inline constexpr uint32_t kAttendRange = 512;
 
 /// 32 activations as signed bytes: x ~ scale * q, with scale = max|x| / 127 in f32.
-/// half_sum[h] = scale * sum(q[16h .. 16h+15]), sum = scale * sum(q).
+/// A block whose max|x| is under 2^-100 is all zeros.
 struct alignas(16) ActivationBlock {
   float scale;
-  float half_sum[2];
-  float sum;
+  float sum;              ///< scale * q_sum
+  int32_t q_sum;          ///< The sum of q: implicit offsets are taken off with it, exactly.
+  int16_t q_half_sum[2];  ///< The sums of q[0..15] and q[16..31].
   int8_t q[32];
 };
 static_assert(sizeof(ActivationBlock) == 48);
@@ -42,10 +43,10 @@ struct WeightView {
 /// The truth for block-quantized weights: acc = 0; for each group g of 16 or 32 weights that share a scale,
 /// in order, acc = fma(weight_scale[g] * input_scale, float(exact integer dot of g), acc), then, if the type
 /// has minimums, acc = fma(weight_min[g], input_sum[g], acc), where weight_min is the (negative) offset of
-/// the group. Types with an implicit offset (Q4_0's 8, ...) subtract it in the integers. The truth for F32,
-/// F16 and BF16: 16 lane sums over cols (lane = col mod 16) by fma in ascending order, tails padded with
-/// zeros, then the tree ((l0+l8)+(l4+l12))+... halving 16 -> 8 -> 4 -> 2 -> 1. A column's result depends
-/// neither on the other columns nor on the row range.
+/// the group and input_sum[g] = input_scale * float(sum of q in g). Types with an implicit offset (Q4_0's 8,
+/// ...) subtract it in the integers. The truth for F32, F16 and BF16: 16 lane sums over cols (lane = col mod
+/// 16) by fma in ascending order, tails padded with zeros, then the tree ((l0+l8)+(l4+l12))+... halving 16 ->
+/// 8 -> 4 -> 2 -> 1. A column's result depends neither on the other columns nor on the row range.
 struct MatmulArgs {
   WeightView weight;
   const void*
