@@ -48,11 +48,11 @@ class LedgerState {
   Status add(Device device, Pool pool, uint64_t bytes, std::string_view why) {
     const std::lock_guard lock(mutex_);
     Account& account = accounts_[device];
-    MULLAMA_TRY(check(device, account, bytes, why));
+    if (account.counts(pool)) MULLAMA_TRY(check(device, account, bytes, why));
     Entry& entry = account.pools[static_cast<size_t>(pool)];
     entry.bytes += bytes;
     entry.peak = std::max(entry.peak, entry.bytes);
-    account.total += bytes;
+    if (account.counts(pool)) account.total += bytes;
     return {};
   }
 
@@ -61,7 +61,7 @@ class LedgerState {
     if (region != nullptr) regions_.erase(region);
     Account& account = accounts_[device];
     account.pools[static_cast<size_t>(pool)].bytes -= bytes;
-    account.total -= bytes;
+    if (account.counts(pool)) account.total -= bytes;
   }
 
   void add_region(const Region& region) {
@@ -79,15 +79,24 @@ class LedgerState {
 
   Status fits(std::span<const PlanRow> rows) {
     std::map<Device, uint64_t> needs;
-    for (const PlanRow& row : rows) needs[row.device] += row.bytes;
     const std::lock_guard lock(mutex_);
+    for (const PlanRow& row : rows) {
+      uint64_t& need = needs[row.device];
+      if (accounts_[row.device].counts(row.pool)) need = checked_add(need, row.bytes).value_or(UINT64_MAX);
+    }
     for (const auto& [device, need] : needs) MULLAMA_TRY(check(device, accounts_[device], need, "the plan"));
     return {};
   }
 
-  void set_budget(Device device, std::optional<uint64_t> bytes) {
+  void set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped) {
     const std::lock_guard lock(mutex_);
-    accounts_[device].budget = bytes;
+    Account& account = accounts_[device];
+    account.budget = bytes;
+    account.mapped = mapped;
+    account.total = 0;
+    for (size_t pool = 0; pool < kPoolCount; ++pool) {
+      if (account.counts(static_cast<Pool>(pool))) account.total += account.pools[pool].bytes;
+    }
   }
 
   std::optional<uint64_t> budget(Device device) {
@@ -114,8 +123,13 @@ class LedgerState {
   };
   struct Account {
     std::array<Entry, kPoolCount> pools{};
-    uint64_t total = 0;
+    uint64_t total = 0;  // of the pools that the budget holds for
     std::optional<uint64_t> budget;
+    MappedWeights mapped = MappedWeights::count;
+
+    [[nodiscard]] bool counts(Pool pool) const {
+      return mapped == MappedWeights::count || pool != Pool::weights_mapped;
+    }
   };
 
   static Status check(Device device, const Account& account, uint64_t bytes, std::string_view why) {
@@ -260,8 +274,8 @@ Result<Charge> Ledger::charge_mapping(Pool pool, std::span<const std::byte> mapp
 Status Ledger::fits(std::span<const PlanRow> rows) const {
   return state_->fits(rows);
 }
-void Ledger::set_budget(Device device, std::optional<uint64_t> bytes) {
-  state_->set_budget(device, bytes);
+void Ledger::set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped) {
+  state_->set_budget(device, bytes, mapped);
 }
 std::optional<uint64_t> Ledger::budget(Device device) const {
   return state_->budget(device);

@@ -100,6 +100,9 @@ struct Usage {
   [[nodiscard]] uint64_t in(Device device, Pool pool) const;
 };
 
+/// Whether a budget holds for weights in mapped files, whose pages the system may take back at any time.
+enum class MappedWeights : uint8_t { count, ignore };
+
 /// The account book of all large memory, and its budget. Copies share one book. Thread-safe.
 ///
 /// A take that would exceed a device's budget fails with `budget_exceeded` (host) or
@@ -122,7 +125,7 @@ class Ledger {
   /// Whether all rows together would fit now; the error names need, budget and what is left.
   [[nodiscard]] Status fits(std::span<const PlanRow> rows) const;
 
-  void set_budget(Device device, std::optional<uint64_t> bytes);
+  void set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped = MappedWeights::count);
   [[nodiscard]] std::optional<uint64_t> budget(Device device) const;
   [[nodiscard]] Usage usage() const;
   /// Host memory behind the counts at this moment, by address.
