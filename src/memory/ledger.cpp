@@ -4,6 +4,7 @@
 #include <cstring>
 #include <mutex>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <utility>
 
@@ -20,6 +21,13 @@ constexpr size_t kHugePage = size_t{2} << 20;
 size_t page_size() {
   static const size_t size = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   return size;
+}
+
+/// Names the pages after their pool in /proc/self/smaps; kernels before 5.17 refuse, which does no harm.
+void name_pages(std::byte* begin, size_t bytes, Pool pool) {
+  std::array<char, 64> text{};
+  fmt::format_to_n(text.data(), text.size() - 1, "mullama {}", pool_name(pool));
+  ::prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, begin, bytes, text.data());
 }
 
 }  // namespace
@@ -40,32 +48,55 @@ class LedgerState {
   Status add(Device device, Pool pool, uint64_t bytes, std::string_view why) {
     const std::lock_guard lock(mutex_);
     Account& account = accounts_[device];
-    MULLAMA_TRY(check(device, account, bytes, why));
+    if (account.counts(pool)) MULLAMA_TRY(check(device, account, bytes, why));
     Entry& entry = account.pools[static_cast<size_t>(pool)];
     entry.bytes += bytes;
     entry.peak = std::max(entry.peak, entry.bytes);
-    account.total += bytes;
+    if (account.counts(pool)) account.total += bytes;
     return {};
   }
 
-  void remove(Device device, Pool pool, uint64_t bytes) {
+  void remove(Device device, Pool pool, uint64_t bytes, const std::byte* region) {
     const std::lock_guard lock(mutex_);
+    if (region != nullptr) regions_.erase(region);
     Account& account = accounts_[device];
     account.pools[static_cast<size_t>(pool)].bytes -= bytes;
-    account.total -= bytes;
+    if (account.counts(pool)) account.total -= bytes;
+  }
+
+  void add_region(const Region& region) {
+    const std::lock_guard lock(mutex_);
+    regions_[region.bytes.data()] = region;
+  }
+
+  std::vector<Region> regions() {
+    const std::lock_guard lock(mutex_);
+    std::vector<Region> all;
+    all.reserve(regions_.size());
+    for (const auto& [begin, region] : regions_) all.push_back(region);
+    return all;
   }
 
   Status fits(std::span<const PlanRow> rows) {
     std::map<Device, uint64_t> needs;
-    for (const PlanRow& row : rows) needs[row.device] += row.bytes;
     const std::lock_guard lock(mutex_);
+    for (const PlanRow& row : rows) {
+      uint64_t& need = needs[row.device];
+      if (accounts_[row.device].counts(row.pool)) need = checked_add(need, row.bytes).value_or(UINT64_MAX);
+    }
     for (const auto& [device, need] : needs) MULLAMA_TRY(check(device, accounts_[device], need, "the plan"));
     return {};
   }
 
-  void set_budget(Device device, std::optional<uint64_t> bytes) {
+  void set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped) {
     const std::lock_guard lock(mutex_);
-    accounts_[device].budget = bytes;
+    Account& account = accounts_[device];
+    account.budget = bytes;
+    account.mapped = mapped;
+    account.total = 0;
+    for (size_t pool = 0; pool < kPoolCount; ++pool) {
+      if (account.counts(static_cast<Pool>(pool))) account.total += account.pools[pool].bytes;
+    }
   }
 
   std::optional<uint64_t> budget(Device device) {
@@ -92,8 +123,13 @@ class LedgerState {
   };
   struct Account {
     std::array<Entry, kPoolCount> pools{};
-    uint64_t total = 0;
+    uint64_t total = 0;  // of the pools that the budget holds for
     std::optional<uint64_t> budget;
+    MappedWeights mapped = MappedWeights::count;
+
+    [[nodiscard]] bool counts(Pool pool) const {
+      return mapped == MappedWeights::count || pool != Pool::weights_mapped;
+    }
   };
 
   static Status check(Device device, const Account& account, uint64_t bytes, std::string_view why) {
@@ -115,24 +151,27 @@ class LedgerState {
 
   std::mutex mutex_;
   std::map<Device, Account> accounts_;
+  std::map<const std::byte*, Region> regions_;
 };
 
 Charge::Charge(Charge&& other) noexcept
     : ledger_(std::move(other.ledger_)),
       device_(other.device_),
       pool_(other.pool_),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+      bytes_(std::exchange(other.bytes_, 0)),
+      region_(std::exchange(other.region_, nullptr)) {}
 
 Charge& Charge::operator=(Charge&& other) noexcept {
   std::swap(ledger_, other.ledger_);
   std::swap(device_, other.device_);
   std::swap(pool_, other.pool_);
   std::swap(bytes_, other.bytes_);
+  std::swap(region_, other.region_);
   return *this;
 }
 
 Charge::~Charge() {
-  if (ledger_) ledger_->remove(device_, pool_, bytes_);
+  if (ledger_) ledger_->remove(device_, pool_, bytes_, region_);
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -217,20 +256,35 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   buffer.data_ = begin;
   buffer.size_ = bytes;
   buffer.reserved_ = reserved;
+  name_pages(begin, reserved, pool);
+  buffer.charge_.region_ = begin;
+  state_->add_region({pool, {begin, reserved}});
   return buffer;
+}
+
+Result<Charge> Ledger::charge_mapping(Pool pool, std::span<const std::byte> mapping, std::string_view why) {
+  MULLAMA_ASSIGN(Charge charge, this->charge(pool, kHost, mapping.size(), why));
+  if (!mapping.empty()) {
+    charge.region_ = mapping.data();
+    state_->add_region({pool, mapping});
+  }
+  return charge;
 }
 
 Status Ledger::fits(std::span<const PlanRow> rows) const {
   return state_->fits(rows);
 }
-void Ledger::set_budget(Device device, std::optional<uint64_t> bytes) {
-  state_->set_budget(device, bytes);
+void Ledger::set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped) {
+  state_->set_budget(device, bytes, mapped);
 }
 std::optional<uint64_t> Ledger::budget(Device device) const {
   return state_->budget(device);
 }
 Usage Ledger::usage() const {
   return state_->usage();
+}
+std::vector<Region> Ledger::regions() const {
+  return state_->regions();
 }
 
 uint64_t Usage::total(Device device) const {

@@ -107,6 +107,7 @@ class Binder {
     weights_.infos.push_back({.name = tensor.name,
                               .tensor = &tensor,
                               .first_row = static_cast<uint32_t>(wanted.first),
+                              .offset = skipped,
                               .layer = layer_});
     return place->second;
   }

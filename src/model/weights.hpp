@@ -17,6 +17,7 @@ struct WeightInfo {
   std::string_view name;                     ///< Of the tensor; a view into the file.
   const gguf::TensorInfo* tensor = nullptr;  ///< Lives in the file.
   uint32_t first_row = 0;  ///< Of a fused tensor's part; of a vector's part its first value.
+  uint64_t offset = 0;     ///< The same in bytes from the tensor's start.
   int32_t layer = -1;      ///< -1: outside the layers.
 };
 
