@@ -22,9 +22,6 @@ if(MULLAMA_SANITIZE)
   add_compile_options(-fsanitize=${MULLAMA_SANITIZE} -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${MULLAMA_SANITIZE})
 endif()
-if(MULLAMA_FAULT_INJECTION)
-  add_compile_definitions(MULLAMA_FAULT_INJECTION=1)
-endif()
 
 # mullama_module(NAME SOURCES a.cpp ... DEPENDS base ... LIBRARIES fmt::fmt ...)
 # declares the static library mullama_NAME for one folder of src/.

@@ -12,7 +12,8 @@ struct PrintOptions {
   bool hide_thinking = false;
 };
 
-/// Prints an answer to standard output as it comes: wrapped and with grey thoughts on a terminal, unchanged elsewhere.
+/// Prints an answer to standard output as it comes: wrapped and with grey thoughts on a terminal, unchanged
+/// elsewhere.
 class AnswerPrinter {
  public:
   explicit AnswerPrinter(const PrintOptions& options);

@@ -12,7 +12,9 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// Runs `load` and adds its time to `seconds`.
 template <class Load>
@@ -29,7 +31,9 @@ bool opens_thought(std::string_view prompt) {
   return end != std::string_view::npos && prompt.substr(0, end + 1).ends_with("<think>");
 }
 
-std::string to_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string to_text(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 }  // namespace
 
@@ -37,7 +41,8 @@ ChatSession::ChatSession(store::StoredModel model, store::ModelTexts texts, Engi
     : stored_(std::move(model)),
       texts_(std::move(texts)),
       params_(std::move(params)),
-      model_(timed(load_seconds_, [&] { return Model::load_with_params(stored_.weights.string(), params_.model); })),
+      model_(timed(load_seconds_,
+                   [&] { return Model::load_with_params(stored_.weights.string(), params_.model); })),
       context_(timed(load_seconds_, [&] { return Context(model_, params_.context); })),
       system_(texts_.system.value_or("")) {
   for (const store::Message& message : texts_.messages) {
@@ -56,7 +61,8 @@ json ChatSession::conversation() const {
   return messages;
 }
 
-GenerateResult ChatSession::generate(const json& messages, const std::string& text, const AnswerOptions& options,
+GenerateResult ChatSession::generate(const json& messages, const std::string& text,
+                                     const AnswerOptions& options,
                                      const std::function<bool(const StreamToken&)>& on_token) {
   GenerateOptions generate_options;
   generate_options.max_tokens = options.max_tokens;

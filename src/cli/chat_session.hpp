@@ -60,7 +60,8 @@ class ChatSession {
   [[nodiscard]] double load_seconds() const { return load_seconds_; }
 
  private:
-  GenerateResult generate(const nlohmann::json& messages, const std::string& text, const AnswerOptions& options,
+  GenerateResult generate(const nlohmann::json& messages, const std::string& text,
+                          const AnswerOptions& options,
                           const std::function<bool(const StreamToken&)>& on_token);
 
   store::StoredModel stored_;

@@ -36,6 +36,7 @@ struct EngineParams {
 void add_engine_options(CLI::App& command, EngineArguments& arguments);
 
 /// Resolves and checks; warnings of loading go to standard error.
-[[nodiscard]] Result<EngineParams> resolve(const EngineArguments& arguments, const store::Parameters& defaults);
+[[nodiscard]] Result<EngineParams> resolve(const EngineArguments& arguments,
+                                           const store::Parameters& defaults);
 
 }  // namespace mullama::cli

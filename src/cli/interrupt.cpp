@@ -1,9 +1,8 @@
 #include "cli/interrupt.hpp"
 
+#include <atomic>
 #include <signal.h>
 #include <unistd.h>
-
-#include <atomic>
 
 #include "cli/exit_code.hpp"
 
@@ -35,11 +34,21 @@ InterruptGuard::InterruptGuard() {
   clear();
   set_handler(&on_interrupt);
 }
-InterruptGuard::~InterruptGuard() { set_handler(SIG_DFL); }
-bool InterruptGuard::interrupted() { return interrupt_count.load() > 0; }
-void InterruptGuard::clear() { interrupt_count.store(0); }
+InterruptGuard::~InterruptGuard() {
+  set_handler(SIG_DFL);
+}
+bool InterruptGuard::interrupted() {
+  return interrupt_count.load() > 0;
+}
+void InterruptGuard::clear() {
+  interrupt_count.store(0);
+}
 
-InterruptTarget::InterruptTarget(std::function<void()> stop) : stop_(std::move(stop)) { interrupt_target.store(&stop_); }
-InterruptTarget::~InterruptTarget() { interrupt_target.store(nullptr); }
+InterruptTarget::InterruptTarget(std::function<void()> stop) : stop_(std::move(stop)) {
+  interrupt_target.store(&stop_);
+}
+InterruptTarget::~InterruptTarget() {
+  interrupt_target.store(nullptr);
+}
 
 }  // namespace mullama::cli

@@ -17,7 +17,8 @@ class InterruptGuard {
   static void clear();
 };
 
-/// While it lives, Ctrl-C also calls `stop`, inside the signal handler: it may do no more than set atomic flags.
+/// While it lives, Ctrl-C also calls `stop`, inside the signal handler: it may do no more than set atomic
+/// flags.
 class InterruptTarget {
  public:
   explicit InterruptTarget(std::function<void()> stop);

@@ -7,9 +7,9 @@
 
 namespace mullama::cli {
 
-/// Bytes from a terminal to characters for a line editor that knows no bracketed paste. A pasted line end or tab
-/// becomes the editor's quote character (Ctrl-V) and the character, so that it is inserted instead of obeyed; other
-/// control characters inside a paste are dropped.
+/// Bytes from a terminal to characters for a line editor that knows no bracketed paste. A pasted line end or
+/// tab becomes the editor's quote character (Ctrl-V) and the character, so that it is inserted instead of
+/// obeyed; other control characters inside a paste are dropped.
 class Keyboard {
  public:
   /// Reads one byte: nothing at the end or on interruption. `wait_milliseconds` < 0 waits forever; after a

@@ -1,17 +1,15 @@
 #include "cli/line_editor.hpp"
 
-#include <histedit.h>
-#include <poll.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <fmt/format.h>
+#include <histedit.h>
 #include <optional>
+#include <poll.h>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 
 #include "cli/keyboard.hpp"
 #include "cli/terminal.hpp"
@@ -164,7 +162,9 @@ LineEditor::LineEditor(fs::path history) : state_(std::make_unique<State>(std::m
   if (!state_->plain) state_->start();
 }
 
-LineEditor::~LineEditor() { state_->stop(); }
+LineEditor::~LineEditor() {
+  state_->stop();
+}
 
 LineEditor::Event LineEditor::read(std::string_view prompt, std::string_view placeholder, std::string& line) {
   line.clear();
@@ -173,7 +173,8 @@ LineEditor::Event LineEditor::read(std::string_view prompt, std::string_view pla
   state_->placeholder_shown = !placeholder.empty() && allows_color(state_->screen);
   if (state_->placeholder_shown) {
     // Between the marks is what takes no room on the line: the cursor returns to where it was.
-    state_->prompt += fmt::format("{0}\x1b[2m{1}\x1b[0m\x1b[{2}D{0}", kLiteralMark, placeholder, placeholder.size());
+    state_->prompt +=
+        fmt::format("{0}\x1b[2m{1}\x1b[0m\x1b[{2}D{0}", kLiteralMark, placeholder, placeholder.size());
   }
   std::fputs("\x1b[?2004h", state_->screen);
   std::fflush(state_->screen);
@@ -202,6 +203,8 @@ void LineEditor::remember(const std::string& entry) {
   ::history(state_->history, &event, H_ENTER, entry.c_str());
 }
 
-void LineEditor::use_history(bool on) { state_->keeps_history = on; }
+void LineEditor::use_history(bool on) {
+  state_->keeps_history = on;
+}
 
 }  // namespace mullama::cli

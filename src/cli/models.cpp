@@ -36,7 +36,8 @@ std::string model_table(const std::vector<store::ModelEntry>& entries) {
   const auto now = std::filesystem::file_time_type::clock::now();
   std::vector<std::vector<std::string>> rows{{"NAME", "ID", "SIZE", "MODIFIED"}};
   for (const store::ModelEntry& entry : entries) {
-    rows.push_back({entry.name, entry.id ? entry.id->short_id() : "-", short_size(entry.bytes), age(entry.modified, now)});
+    rows.push_back({entry.name, entry.id ? entry.id->short_id() : "-", short_size(entry.bytes),
+                    age(entry.modified, now)});
   }
   return table(rows);
 }

@@ -1,9 +1,8 @@
 #include "cli/run.hpp"
 
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <optional>
 
 #include "cli/command.hpp"
 #include "cli/exit_code.hpp"
@@ -36,7 +35,8 @@ struct RunArguments {
   RunSettings settings;
 };
 
-/// Whether standard input can hold a text to read: a pipe, a file or a socket, but neither a terminal nor /dev/null.
+/// Whether standard input can hold a text to read: a pipe, a file or a socket, but neither a terminal nor
+/// /dev/null.
 bool has_piped_input() {
   struct stat info {};
   if (::fstat(STDIN_FILENO, &info) != 0) return false;
@@ -60,7 +60,8 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
   MULLAMA_ASSIGN(settings.sampler, resolve(arguments.sampling, defaults));
   settings.stop = arguments.stop;
   for (const auto& [name, value] : defaults) {
-    if (const auto* texts = std::get_if<std::vector<std::string>>(&value); texts != nullptr && name == "stop") {
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&value);
+        texts != nullptr && name == "stop") {
       settings.stop.insert(settings.stop.end(), texts->begin(), texts->end());
     }
     if (const auto* number = std::get_if<int64_t>(&value); number != nullptr && name == "num_predict") {
@@ -73,7 +74,8 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
 }
 
 /// The whole answer at its end: as JSON, or as text with --no-stream.
-Answer answer_at_once(ChatSession& session, const std::string& prompt, const RunSettings& settings, bool as_json) {
+Answer answer_at_once(ChatSession& session, const std::string& prompt, const RunSettings& settings,
+                      bool as_json) {
   const Answer answer = session.ask(prompt, settings.answer_options(), nullptr);
   if (as_json) {
     write_out(answer_json(session, answer).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
@@ -113,9 +115,12 @@ Result<int> run(const RunArguments& arguments) {
 
 }  // namespace
 
-AnswerOptions RunSettings::answer_options() const { return {to_api(sampler), max_tokens, stop, raw}; }
+AnswerOptions RunSettings::answer_options() const {
+  return {to_api(sampler), max_tokens, stop, raw};
+}
 
-Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments, bool quiet) {
+Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments,
+                                                  bool quiet) {
   MULLAMA_ASSIGN(store::StoredModel model, find_model(name, quiet));
   MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
   MULLAMA_ASSIGN(EngineParams params, resolve(arguments, texts.parameters));
@@ -139,8 +144,9 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
   }
   printer.finish();
   if (answer.result.finish_reason == FinishReason::context_full) {
-    write_note(fmt::format("Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size\n",
-                           session.memory_info().context_size));
+    write_note(fmt::format(
+        "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size\n",
+        session.memory_info().context_size));
   }
   if (settings.verbose) write_note("\n" + statistics_text(session, answer));
   return answer;
@@ -150,16 +156,21 @@ void add_run(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("run", "Ask a model, or talk with it");
   const auto arguments = std::make_shared<RunArguments>();
   command->add_option("MODEL", arguments->model, "A name or a .gguf file")->required();
-  command->add_option("PROMPT", arguments->words, "The question; - is standard input, which also comes before it if piped");
-  command->add_flag("-i,--interactive", arguments->interactive, "Talk, even if a prompt is given or standard input is piped");
+  command->add_option("PROMPT", arguments->words,
+                      "The question; - is standard input, which also comes before it if piped");
+  command->add_flag("-i,--interactive", arguments->interactive,
+                    "Talk, even if a prompt is given or standard input is piped");
   command->add_flag("-v,--verbose", arguments->settings.verbose, "Timings and memory after each answer");
   command->add_flag("--json", arguments->as_json, "Print the answer with its timings and memory as JSON");
   command->add_flag("--no-stream", arguments->no_stream, "Print the answer when it is complete");
   command->add_flag("--raw", arguments->settings.raw, "Continue the text, without the model's chat template");
   command->add_option("-s,--system", arguments->system, "System message");
-  command->add_option("-n,--max-tokens", arguments->max_tokens, "Longest answer in tokens; -1 is until the model ends");
-  command->add_option("--stop", arguments->stop, "End the answer before this text; can be repeated")->allow_extra_args(false);
-  command->add_flag("--hidethinking", arguments->settings.print.hide_thinking, "Do not print what the model thinks");
+  command->add_option("-n,--max-tokens", arguments->max_tokens,
+                      "Longest answer in tokens; -1 is until the model ends");
+  command->add_option("--stop", arguments->stop, "End the answer before this text; can be repeated")
+      ->allow_extra_args(false);
+  command->add_flag("--hidethinking", arguments->settings.print.hide_thinking,
+                    "Do not print what the model thinks");
   command->add_flag("--nowordwrap", arguments->no_word_wrap, "Do not break lines between words");
   command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
   add_sampling_options(*command, arguments->sampling);
@@ -171,7 +182,8 @@ void add_run(CLI::App& app, Action& action) {
       "  mullama run ./model.gguf \"Hello!\" --ctx-size 512 --kv-cache-type q8_0 --verbose\n"
       "  cat notes.txt | mullama run gemma3:270m \"Summarize this.\" --temperature 0\n"
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
-      "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not found,\n"
+      "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not "
+      "found,\n"
       "4 bad arguments, 5 download, 8 memory budget exceeded, 130 interrupted, 1 anything else.");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

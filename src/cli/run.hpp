@@ -26,13 +26,14 @@ struct RunSettings {
 };
 
 /// Finds and loads a model for a conversation.
-[[nodiscard]] Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments,
-                                                                bool quiet);
+[[nodiscard]] Result<std::unique_ptr<ChatSession>> open_session(const std::string& name,
+                                                                const EngineArguments& arguments, bool quiet);
 
 /// Asks, prints the answer as it comes and what --verbose wants; throws MullamaError.
 Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings);
 
 /// Answers `first` if there is one, then what the user types, until /bye or Ctrl-D. Returns the exit code.
-[[nodiscard]] Result<int> run_repl(std::unique_ptr<ChatSession> session, RunSettings settings, const std::string& first);
+[[nodiscard]] Result<int> run_repl(std::unique_ptr<ChatSession> session, RunSettings settings,
+                                   const std::string& first);
 
 }  // namespace mullama::cli

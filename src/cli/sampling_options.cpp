@@ -9,7 +9,9 @@ namespace mullama::cli {
 namespace {
 
 /// Parameters of the chain that only make sense to programs.
-bool is_flag(const sampling::ParameterInfo& info) { return info.name != "n_probs" && info.name != "min_keep"; }
+bool is_flag(const sampling::ParameterInfo& info) {
+  return info.name != "n_probs" && info.name != "min_keep";
+}
 
 std::string flag_name(std::string_view parameter) {
   std::string name = "--" + std::string(parameter);
@@ -30,13 +32,15 @@ void add_sampling_options(CLI::App& command, SamplingArguments& arguments) {
     command
         .add_option_function<std::string>(
             flag_name(info.name),
-            [&arguments, name = std::string(info.name)](const std::string& text) { arguments[name] = text; }, description)
+            [&arguments, name = std::string(info.name)](const std::string& text) { arguments[name] = text; },
+            description)
         ->group("Sampling")
         ->option_text(std::string(sampling::type_name(info.type)));
   }
 }
 
-Result<sampling::SamplerParams> resolve(const SamplingArguments& arguments, const store::Parameters& defaults) {
+Result<sampling::SamplerParams> resolve(const SamplingArguments& arguments,
+                                        const store::Parameters& defaults) {
   sampling::SamplerParams params;
   for (const auto& [name, value] : defaults) {
     if (sampling::find_parameter(name) == nullptr) continue;

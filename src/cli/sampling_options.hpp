@@ -18,7 +18,8 @@ using SamplingArguments = std::map<std::string, std::string>;
 void add_sampling_options(CLI::App& command, SamplingArguments& arguments);
 
 /// The model's own parameters, then the flags on top.
-[[nodiscard]] Result<sampling::SamplerParams> resolve(const SamplingArguments& arguments, const store::Parameters& defaults);
+[[nodiscard]] Result<sampling::SamplerParams> resolve(const SamplingArguments& arguments,
+                                                      const store::Parameters& defaults);
 
 [[nodiscard]] SamplerParams to_api(const sampling::SamplerParams& params);
 

@@ -104,11 +104,12 @@ void print_json(const ModelDescription& shown) {
 }
 
 Result<int> show(const ShowArguments& arguments) {
-  const int chosen =
-      arguments.modelfile + arguments.parameters + arguments.chat_template + arguments.system + arguments.license;
+  const int chosen = arguments.modelfile + arguments.parameters + arguments.chat_template + arguments.system +
+                     arguments.license;
   if (chosen > 1) {
-    return fail(ErrorCode::invalid_argument,
-                "only one of --modelfile, --parameters, --template, --system and --license can be shown at once");
+    return fail(
+        ErrorCode::invalid_argument,
+        "only one of --modelfile, --parameters, --template, --system and --license can be shown at once");
   }
   MULLAMA_ASSIGN(store::StoredModel model, open_store().resolve(arguments.model));
   MULLAMA_ASSIGN(const ModelDescription shown, ModelDescription::read(std::move(model)));
@@ -151,7 +152,8 @@ std::string ModelDescription::chat_template() const {
 
 std::string ModelDescription::parameters() const {
   std::string out;
-  for (const auto& [name, value] : texts.parameters) out += fmt::format("{} {}\n", name, store::to_modelfile_text(value));
+  for (const auto& [name, value] : texts.parameters)
+    out += fmt::format("{} {}\n", name, store::to_modelfile_text(value));
   return out;
 }
 
@@ -165,7 +167,8 @@ std::string ModelDescription::sections(bool verbose) const {
   std::vector<std::vector<std::string>> rows{{"architecture", summary.architecture},
                                              {"parameters", store::format_parameters(summary.parameters)}};
   if (summary.context_length) rows.push_back({"context length", fmt::format("{}", *summary.context_length)});
-  if (summary.embedding_length) rows.push_back({"embedding length", fmt::format("{}", *summary.embedding_length)});
+  if (summary.embedding_length)
+    rows.push_back({"embedding length", fmt::format("{}", *summary.embedding_length)});
   rows.push_back({"quantization", summary.quantization});
   rows.push_back({"size", short_size(file.file_bytes())});
   rows.push_back({"file", model.weights.string()});

@@ -30,7 +30,8 @@ constexpr std::string_view kHelp =
     "Use \"\"\" to begin and end a multi-line message.\n";
 constexpr std::string_view kSetHelp =
     "Available Commands:\n"
-    "  /set parameter <name> <value>   Set a parameter: num_ctx, num_predict, stop, temperature, seed, top_k, ...\n"
+    "  /set parameter <name> <value>   Set a parameter: num_ctx, num_predict, stop, temperature, seed, "
+    "top_k, ...\n"
     "  /set system <text>              Set the system message\n"
     "  /set history, nohistory         Keep a history of messages, or not\n"
     "  /set wordwrap, nowordwrap       Break lines between words, or not\n"
@@ -85,14 +86,16 @@ Result<int64_t> integer(std::string_view name, std::string_view text, int64_t mi
   int64_t value = 0;
   const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
   if (read.ec != std::errc() || read.ptr != text.data() + text.size() || value < min || value > max) {
-    return fail(ErrorCode::invalid_argument, "parameter '{}' must be an integer from {} to {}, not '{}'", name, min, max, text);
+    return fail(ErrorCode::invalid_argument, "parameter '{}' must be an integer from {} to {}, not '{}'",
+                name, min, max, text);
   }
   return value;
 }
 
 Status set_parameter(ReplState& state, std::string rest) {
   const std::string name = take_word(rest);
-  if (name.empty() || rest.empty()) return fail(ErrorCode::invalid_argument, "usage: /set parameter <name> <value>");
+  if (name.empty() || rest.empty())
+    return fail(ErrorCode::invalid_argument, "usage: /set parameter <name> <value>");
   if (name == "num_ctx") {
     MULLAMA_ASSIGN(const int64_t cells, integer(name, rest, 1, INT32_MAX));
     state.session->resize(static_cast<uint32_t>(cells));
@@ -147,7 +150,8 @@ std::string session_parameters(const ReplState& state) {
   }
   if (state.settings.max_tokens != -1) out += fmt::format("num_predict {}\n", state.settings.max_tokens);
   out += fmt::format("num_ctx {}\n", state.session->memory_info().context_size);
-  for (const std::string& stop : state.settings.stop) out += fmt::format("stop {}\n", store::quote_for_modelfile(stop));
+  for (const std::string& stop : state.settings.stop)
+    out += fmt::format("stop {}\n", store::quote_for_modelfile(stop));
   return out;
 }
 
@@ -162,7 +166,8 @@ Status show(const ReplState& state, std::string rest) {
   } else if (what == "modelfile") {
     text = store::to_modelfile(model.model, model.texts);
   } else if (what == "parameters") {
-    text = "Model defined parameters:\n" + model.parameters() + "\nIn this session:\n" + session_parameters(state);
+    text = "Model defined parameters:\n" + model.parameters() + "\nIn this session:\n" +
+           session_parameters(state);
   } else if (what == "system") {
     text = state.session->system();
   } else if (what == "template") {
@@ -199,15 +204,17 @@ Status save(const ReplState& state, const std::string& name) {
   file.from = session.stored().manifest ? session.stored().name : session.stored().weights.string();
   if (!session.system().empty()) file.system = session.system();
   const sampling::SamplerParams defaults;
-  for (const std::string_view parameter : {"seed", "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty",
-                                           "repeat_last_n", "presence_penalty", "frequency_penalty"}) {
+  for (const std::string_view parameter :
+       {"seed", "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "repeat_last_n",
+        "presence_penalty", "frequency_penalty"}) {
     const sampling::ParameterInfo* info = sampling::find_parameter(parameter);
     if (info == nullptr) continue;
     const std::string now = sampling::format_parameter(state.settings.sampler, *info);
     if (now == sampling::format_parameter(defaults, *info)) continue;
     MULLAMA_TRY(store::add_parameter(file.parameters, parameter, now));
   }
-  for (const std::string& stop : state.settings.stop) MULLAMA_TRY(store::add_parameter(file.parameters, "stop", stop));
+  for (const std::string& stop : state.settings.stop)
+    MULLAMA_TRY(store::add_parameter(file.parameters, "stop", stop));
   for (const auto& turn : session.conversation()) {
     const std::string role = turn.at("role").get<std::string>();
     if (role != "system") file.messages.push_back({role, turn.at("content").get<std::string>()});

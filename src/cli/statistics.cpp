@@ -9,11 +9,17 @@ namespace {
 
 using nlohmann::json;
 
-double rate(std::uint32_t tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
-int64_t nanoseconds(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
+double rate(std::uint32_t tokens, double seconds) {
+  return seconds > 0 ? tokens / seconds : 0;
+}
+int64_t nanoseconds(double seconds) {
+  return static_cast<int64_t>(seconds * 1e9);
+}
 
 /// The share that the guide tells users to keep in reserve.
-uint64_t with_reserve(uint64_t bytes) { return bytes + bytes / 5; }
+uint64_t with_reserve(uint64_t bytes) {
+  return bytes + bytes / 5;
+}
 
 std::string kv_types(const MemoryInfo& memory) {
   const std::string keys(to_string(memory.key_type));
@@ -33,12 +39,15 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
   const MemoryInfo memory = session.memory_info();
   const ModelParams& model = session.params().model;
   std::string out;
-  const auto line = [&](std::string_view label, const std::string& value) { out += fmt::format("{:<22}{}\n", label, value); };
+  const auto line = [&](std::string_view label, const std::string& value) {
+    out += fmt::format("{:<22}{}\n", label, value);
+  };
   line("total duration:", short_duration(session.load_seconds() + answer.total_seconds));
   line("load duration:", short_duration(session.load_seconds()));
   line("prompt eval count:", fmt::format("{} token(s)", result.prompt_evaluated));
   line("prompt eval duration:", short_duration(result.prompt_seconds));
-  line("prompt eval rate:", fmt::format("{:.2f} tokens/s", rate(result.prompt_evaluated, result.prompt_seconds)));
+  line("prompt eval rate:",
+       fmt::format("{:.2f} tokens/s", rate(result.prompt_evaluated, result.prompt_seconds)));
   line("eval count:", fmt::format("{} token(s)", result.generated_tokens));
   line("eval duration:", short_duration(result.generate_seconds));
   line("eval rate:", fmt::format("{:.2f} tokens/s", rate(result.generated_tokens, result.generate_seconds)));
@@ -51,7 +60,8 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
   line("batch size:", fmt::format("{} tokens", session.params().context.n_batch));
   line("compute buffer:", format_bytes(memory.scratch_size + memory.output_size));
   line("total allocated:", format_bytes(memory.total_allocated));
-  line("recommended free:", fmt::format("{} (20 % more)", format_bytes(with_reserve(memory.total_allocated))));
+  line("recommended free:",
+       fmt::format("{} (20 % more)", format_bytes(with_reserve(memory.total_allocated))));
   line("GPU layers:", "0");
   line("mmap:", model.use_mmap ? "on" : "off");
   line("mlock:", std::string(lock_state(model)));

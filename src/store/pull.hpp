@@ -40,7 +40,8 @@ struct PullOptions {
                                        const PullOptions& options);
 
 /// Stores the model that a Modelfile describes; relative paths in it start at `folder`.
-[[nodiscard]] Result<StoredModel> create(const Store& store, std::string_view name, const Modelfile& modelfile,
-                                         const std::filesystem::path& folder, const PullOptions& options);
+[[nodiscard]] Result<StoredModel> create(const Store& store, std::string_view name,
+                                         const Modelfile& modelfile, const std::filesystem::path& folder,
+                                         const PullOptions& options);
 
 }  // namespace mullama::store

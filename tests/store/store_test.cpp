@@ -12,7 +12,8 @@ using StoreTest = TemporaryStore;
 namespace {
 
 /// create() from a Modelfile's text.
-Result<StoredModel> create(const Store& models, std::string_view name, std::string_view text, const fs::path& folder) {
+Result<StoredModel> create(const Store& models, std::string_view name, std::string_view text,
+                           const fs::path& folder) {
   MULLAMA_ASSIGN(const Modelfile file, Modelfile::parse(text));
   return store::create(models, name, file, folder);
 }
@@ -86,8 +87,7 @@ TEST_F(StoreTest, CreateRefusesWhatIsNoModel) {
   const Store models = store();
   EXPECT_EQ(create(models, "x", "FROM ./bad.gguf", folder()).error().code, ErrorCode::unsupported);
   EXPECT_EQ(create(models, "x", "FROM ./missing.gguf", folder()).error().code, ErrorCode::not_found);
-  EXPECT_EQ(create(models, "../x", "FROM ./bad.gguf", folder()).error().code,
-            ErrorCode::invalid_argument);
+  EXPECT_EQ(create(models, "../x", "FROM ./bad.gguf", folder()).error().code, ErrorCode::invalid_argument);
   EXPECT_TRUE(models.list()->empty());
   EXPECT_TRUE(fs::is_empty(models.staging_path()));
 }

@@ -1,0 +1,121 @@
+"""Help, errors, exit codes and completions: what needs no model."""
+
+import os
+import shutil
+import subprocess
+
+from support import BINARY, ProgramTest, write_small_model
+
+COMMANDS = [
+    "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "render", "quantize", "perplexity", "bench", "completions",
+]
+
+
+class Help(ProgramTest):
+    def test_every_command_has_help_with_examples(self):
+        overview = self.check_ok("--help")
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command}", overview)
+            text = self.check_ok(command, "--help")
+            self.assertIn("Usage: mullama " + command, text)
+            self.assertIn("Examples:\n  ", text)
+
+    def test_version(self):
+        self.assertRegex(self.check_ok("--version"), r"^mullama \d+\.\d+\.\d+\n$")
+
+    def test_nothing_typed(self):
+        done = self.run_program()
+        self.assertEqual((done.returncode, done.stdout), (4, ""))
+        self.assertIn("Usage: mullama", done.stderr)
+
+    def test_other_tools_spellings_are_not_advertised(self):
+        self.assertNotIn("ngl", self.check_ok("run", "--help"))
+
+
+class Mistakes(ProgramTest):
+    def test_unknown_command(self):
+        self.assertIn("Did you mean 'run'?", self.check_fails(4, "rnu", "x"))
+        self.assertNotIn("Did you mean", self.check_fails(4, "frobnicate"))
+
+    def test_unknown_option(self):
+        self.assertIn("'--ctx-size'", self.check_fails(4, "run", "x", "--ctx-sise", "5"))
+        self.assertIn("unknown option '--zzzzzzz'", self.check_fails(4, "list", "--zzzzzzz"))
+
+    def test_wrong_values(self):
+        self.assertIn("--ctx-size", self.check_fails(4, "run", "x", "hi", "--ctx-size", "many"))
+        self.assertIn("required", self.check_fails(4, "show"))
+        error = self.check_fails(4, "completions", "tcsh")
+        for shell in ("bash", "zsh", "fish"):
+            self.assertIn(shell, error)
+
+    def test_C08_bad_kv_cache_type_names_the_valid_ones(self):
+        write_small_model(self.models / "x.gguf")
+        error = self.check_fails(4, "run", "x", "hi", "--kv-cache-type", "q3_7")
+        for name in ("f32", "f16", "bf16", "q8_0", "q4_0"):
+            self.assertIn(name, error)
+
+    def test_missing_models(self):
+        self.assertIn("Try: mullama pull nothere", self.check_fails(3, "run", "nothere", "hi"))
+        self.check_fails(3, "show", "./none.gguf")
+        self.check_fails(3, "rm", "nothere")
+        self.check_fails(4, "run", "../etc", "hi")
+
+    def test_no_prompt(self):
+        self.assertIn("--interactive", self.check_fails(4, "run", "x"))
+
+    def test_unreadable_environment(self):
+        write_small_model(self.models / "x.gguf")
+        self.assertIn("MULLAMA_CONTEXT_SIZE", self.check_fails(4, "run", "x", "hi", MULLAMA_CONTEXT_SIZE="lots"))
+
+
+class Streams(ProgramTest):
+    def test_a_reader_that_leaves_ends_it_quietly(self):
+        for i in range(300):
+            write_small_model(self.models / f"model-number-{i:03}-with-a-name-long-enough-to-fill-a-pipe.gguf")
+        shell = subprocess.run(
+            f"'{BINARY}' show ./models/model-number-001-with-a-name-long-enough-to-fill-a-pipe.gguf --json | head -c 1;"
+            f"'{BINARY}' list --json | head -c 10; echo ${{PIPESTATUS[0]}}",
+            shell=True, executable="/bin/bash", capture_output=True, encoding="utf-8", env=self.environment, cwd=self.folder,
+            check=False,
+        )
+        self.assertEqual(shell.stderr, "")
+        self.assertIn(shell.stdout.splitlines()[-1], ("141", "0"))
+
+    def test_no_escapes_without_a_terminal(self):
+        write_small_model(self.folder / "x.gguf")
+        (self.folder / "Modelfile").write_text("FROM ./x.gguf\n")
+        done = self.run_program("create", "x")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("\x1b", done.stderr + done.stdout)
+        self.assertEqual(done.stdout, "")
+
+
+class Completions(ProgramTest):
+    def test_shells_accept_the_scripts(self):
+        for shell, check in (("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "-n"])):
+            script = self.check_ok("completions", shell)
+            self.assertIn("quantize", script)
+            if shutil.which(shell) is None:
+                continue
+            path = self.folder / f"script.{shell}"
+            path.write_text(script)
+            subprocess.run([*check, path], check=True)
+
+    def test_bash_completes_commands_options_and_models(self):
+        write_small_model(self.models / "llama9.gguf")
+        script = self.folder / "script"
+        script.write_text(self.check_ok("completions", "bash"))
+
+        def complete(*words):
+            quoted = " ".join(f"'{word}'" for word in words)
+            lines = subprocess.run(
+                ["bash", "-c", f". '{script}'; COMP_WORDS=(mullama {quoted}); COMP_CWORD={len(words)}; _mullama; "
+                 'printf "%s\\n" "${COMPREPLY[@]}"'],
+                capture_output=True, encoding="utf-8", check=True,
+                env={**self.environment, "PATH": os.path.dirname(BINARY) + ":" + self.environment["PATH"]}, cwd=self.folder,
+            )
+            return lines.stdout.split()
+
+        self.assertEqual(complete("tok"), ["tokenize"])
+        self.assertIn("--kv-cache-type", complete("run", "--kv"))
+        self.assertEqual(complete("show", "llam"), ["llama9"])

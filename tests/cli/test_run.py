@@ -1,0 +1,185 @@
+"""run on a real model: answers, limits, streams, statistics, signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+from support import BINARY, REAL_MODEL, RealModelTest
+
+GREEDY = ("--temperature", "0")
+
+
+class Answers(RealModelTest):
+    def answer(self, *arguments, **options):
+        return self.check_ok("run", REAL_MODEL, *arguments, **options)
+
+    def test_C01_a_prompt_is_answered(self):
+        done = self.run_program("run", REAL_MODEL, "What is the capital of France?", *GREEDY)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Paris", done.stdout)
+        self.assertTrue(done.stdout.endswith("\n") and not done.stdout.endswith("\n\n"))
+        self.assertNotIn("\x1b", done.stdout + done.stderr)
+        self.assertEqual(done.stderr, "")
+
+    def test_C20_options_may_follow_and_words_are_joined(self):
+        joined = self.answer("--max-tokens", "8", "Say", "hello", *GREEDY)
+        self.assertEqual(joined, self.answer("Say hello", *GREEDY, "-n", "8"))
+
+    def test_words_that_are_commands_are_words(self):
+        self.answer("list", "show", "-n", "2", *GREEDY)
+
+    def test_standard_input_comes_before_the_prompt(self):
+        piped = self.answer("Repeat that.", "-n", "12", *GREEDY, text="The code is 4711.\n")
+        self.assertEqual(piped, self.answer("The code is 4711.\nRepeat that.", "-n", "12", *GREEDY))
+        self.assertEqual(self.answer("-n", "8", *GREEDY, text="Say hello"), self.answer("Say hello", "-n", "8", *GREEDY))
+        self.assertEqual(self.answer("-", "-n", "8", *GREEDY, text="Say hello"), self.answer("Say hello", "-n", "8", *GREEDY))
+
+    def test_same_seed_same_text(self):
+        first = self.answer("Tell a story", "-n", "24", "--seed", "7", "--temperature", "1")
+        self.assertEqual(first, self.answer("Tell a story", "-n", "24", "--seed", "7", "--temperature", "1"))
+        self.assertNotEqual(first, self.answer("Tell a story", "-n", "24", "--seed", "8", "--temperature", "1"))
+
+    def test_limits_and_stops(self):
+        document = json.loads(self.answer("Count from 1 to 30", "-n", "5", "--json", *GREEDY))
+        self.assertEqual((document["eval_count"], document["done_reason"]), (5, "length"))
+        whole = self.answer("What is the capital of France?", *GREEDY)
+        cut = self.answer("What is the capital of France?", *GREEDY, "--stop", "Paris", "--stop", "never said")
+        self.assertEqual(cut.rstrip("\n"), whole.split("Paris")[0].rstrip("\n"))
+
+    def test_system_message_changes_the_answer(self):
+        self.assertNotEqual(
+            self.answer("Who are you?", "-n", "24", *GREEDY),
+            self.answer("Who are you?", "-n", "24", *GREEDY, "--system", "You are Captain Hook, a pirate."),
+        )
+
+    def test_raw_continues_the_text(self):
+        text = self.answer("--raw", "The capital of France is", "-n", "8", *GREEDY)
+        self.assertIn("Paris", text)
+
+    def test_no_stream_prints_the_same(self):
+        self.assertEqual(self.answer("Hi", "-n", "12", *GREEDY), self.answer("Hi", "-n", "12", *GREEDY, "--no-stream"))
+
+    def test_other_tools_spellings(self):
+        self.assertEqual(
+            self.answer("Hi", "-n", "8", *GREEDY, "--ctx-size", "512", "--kv-cache-type", "q8_0"),
+            self.answer("Hi", "--n-predict", "8", "--temp", "0", "-c", "512", "-ctk", "q8_0", "-ctv", "q8_0", "-b", "512"),
+        )
+
+
+class Memory(RealModelTest):
+    def memory(self, *arguments):
+        done = self.run_program("run", REAL_MODEL, "Hello!", "-n", "4", *GREEDY, "--json", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)["memory"]
+
+    def test_C05_C06_C07_kv_cache_types(self):
+        sizes = {kind: self.memory("--kv-cache-type", kind) for kind in ("f32", "f16", "bf16", "q8_0", "q4_0")}
+        for kind, memory in sizes.items():
+            self.assertEqual((memory["key_type"], memory["value_type"]), (kind, kind))
+        f16 = sizes["f16"]["kv_cache_size"]
+        self.assertEqual(sizes["f32"]["kv_cache_size"], 2 * f16)
+        self.assertEqual(sizes["bf16"]["kv_cache_size"], f16)
+        self.assertAlmostEqual(sizes["q8_0"]["kv_cache_size"] / f16, 34 / 64, places=2)
+        self.assertAlmostEqual(sizes["q4_0"]["kv_cache_size"] / f16, 18 / 64, places=2)
+        self.assertEqual(self.memory()["key_type"], "f16")
+
+    def test_keys_and_values_apart(self):
+        memory = self.memory("--kv-cache-type-k", "q8_0", "--kv-cache-type-v", "f16")
+        self.assertEqual((memory["key_type"], memory["value_type"]), ("q8_0", "f16"))
+
+    def test_C12_C17_context_size(self):
+        small = self.memory("--ctx-size", "512", "--kv-cache-type", "q4_0")
+        self.assertEqual(small["context_size"], 512)
+        self.assertEqual(8 * small["kv_cache_size"], self.memory("--ctx-size", "4096", "--kv-cache-type", "q4_0")["kv_cache_size"])
+
+    def test_C14_batch_size(self):
+        sizes = [self.memory("--batch-size", size)["scratch_size"] for size in ("128", "512", "2048")]
+        self.assertLess(sizes[0], sizes[1])
+        self.assertLess(sizes[1], sizes[2])
+
+    def test_C18_gpu_layers_warn_on_a_cpu_build(self):
+        done = self.run_program("run", REAL_MODEL, "Hello!", "-n", "2", "--gpu-layers", "20")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("Warning: ", done.stderr)
+        self.assertEqual(self.run_program("run", REAL_MODEL, "Hello!", "-n", "2", "--gpu-layers", "-1").returncode, 0)
+
+    def test_C16_verbose_tells_timings_and_memory(self):
+        done = self.run_program("run", REAL_MODEL, "Hello!", "-n", "8", *GREEDY, "--verbose", "--ctx-size", "512", "--batch-size", "128")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("duration", done.stdout)
+        for pattern in (
+            r"total duration: +\S+s", r"load duration: +\S+s", r"prompt eval count: +\d+ token\(s\)", r"prompt eval rate: +\S+ tokens/s",
+            r"eval count: +8 token\(s\)", r"eval rate: +\S+ tokens/s", r"model size: +\S+ MiB", r"KV cache: +\S+ MiB \(f16\)",
+            r"context used: +\d+/512 tokens", r"batch size: +128 tokens", r"compute buffer:", r"total allocated:", r"mmap: +on",
+            r"mlock: +off",
+        ):
+            self.assertRegex(done.stderr, pattern)
+
+    def test_environment_stands_in_for_flags(self):
+        document = json.loads(self.check_ok("run", REAL_MODEL, "Hi", "-n", "1", "--json", MULLAMA_CONTEXT_SIZE="1024"))
+        self.assertEqual(document["memory"]["context_size"], 1024)
+        document = json.loads(self.check_ok("run", REAL_MODEL, "Hi", "-n", "1", "--json", "-c", "256", MULLAMA_CONTEXT_SIZE="1024"))
+        self.assertEqual(document["memory"]["context_size"], 256)
+
+    def test_C09_C10_mmap(self):
+        self.assertIn("sha256-", self.maps())
+        self.assertNotIn("sha256-", self.maps("--no-mmap"))
+
+    def maps(self, *arguments):
+        """The process's mappings in the middle of an answer."""
+        process = subprocess.Popen([BINARY, "run", REAL_MODEL, "Write a very long story", *arguments], env=self.environment,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        try:
+            process.stdout.read(1)
+            with open(f"/proc/{process.pid}/maps", encoding="utf-8") as maps:
+                return maps.read()
+        finally:
+            process.kill()
+            process.communicate()
+
+    def test_budget_has_an_exit_code_of_its_own(self):
+        error = self.check_fails(8, "run", REAL_MODEL, "Hi", "--memory-budget", "20MiB")
+        self.assertIn("20 MiB", error)
+
+    def test_a_full_context_is_said_so(self):
+        done = self.run_program("run", REAL_MODEL, "Write a long story about the sea.", *GREEDY, "--ctx-size", "64")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("context of 64 tokens is full", done.stderr)
+
+
+class Signals(RealModelTest):
+    def test_interrupt_ends_the_answer_with_130(self):
+        process = subprocess.Popen([BINARY, "run", REAL_MODEL, "Write a very long story", "-n", "4000"], env=self.environment,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, error), (130, b""))
+
+    def test_interrupt_while_reading_a_long_prompt(self):
+        process = subprocess.Popen([BINARY, "run", REAL_MODEL, "word " * 7000, "-c", "8192"], env=self.environment,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        time.sleep(1.5)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertLess(time.monotonic() - begun, 5)
+
+    def test_a_reader_that_leaves_ends_it_quietly(self):
+        shell = subprocess.run(
+            f"'{BINARY}' run {REAL_MODEL} 'Write a very long story' -n 4000 </dev/null | head -c 5; echo \" ${{PIPESTATUS[0]}}\"",
+            shell=True, executable="/bin/bash", capture_output=True, encoding="utf-8", env=self.environment, timeout=120, check=False,
+        )
+        self.assertEqual(shell.stderr, "")
+        self.assertEqual(shell.stdout.split()[-1], "141")
+
+    def test_C02_nothing_is_left_behind(self):
+        before = set(os.listdir(self.folder))
+        self.check_ok("run", REAL_MODEL, "Hi", "-n", "2")
+        left = subprocess.run(["pgrep", "-f", f"{BINARY} run"], capture_output=True, encoding="utf-8", check=False).stdout
+        self.assertEqual(re.findall(r"\d+", left), [])
+        self.assertEqual(set(os.listdir(self.folder)), before)
