@@ -17,6 +17,9 @@ constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxNameBytes = 1024;
 constexpr int kMaxArrayDepth = 4;
 constexpr uint32_t kMaxSplits = 9999;
+// Each entry and tensor costs an index entry of ours; real files have some dozens and some thousands.
+constexpr uint64_t kMaxEntries = uint64_t{1} << 16;
+constexpr uint64_t kMaxTensors = uint64_t{1} << 18;
 // The shortest encodings: an empty key with a one-byte value, a nameless one-dimensional tensor.
 constexpr uint64_t kMinEntryBytes = 8 + 4 + 1;
 constexpr uint64_t kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
@@ -55,6 +58,10 @@ class Parser {
     if (entry_count > left() / kMinEntryBytes) {
       return corrupt(fmt::format("it declares {} metadata entries, more than fit into it", entry_count));
     }
+    if (entry_count > kMaxEntries) {
+      return corrupt(
+          fmt::format("it declares {} metadata entries; at most {} are allowed", entry_count, kMaxEntries));
+    }
     const size_t first_entry = file.metadata_.size();
     for (uint64_t i = 0; i < entry_count; ++i) MULLAMA_TRY(read_entry(file, split, i));
     MULLAMA_TRY(read_alignment(file, first_entry));
@@ -64,6 +71,10 @@ class Parser {
     }
     if (tensor_count > left() / kMinTensorBytes) {
       return corrupt(fmt::format("it declares {} tensors, more than fit into it", tensor_count));
+    }
+    if (tensor_count > kMaxTensors) {
+      return corrupt(
+          fmt::format("it declares {} tensors; at most {} are allowed", tensor_count, kMaxTensors));
     }
     const size_t first_tensor = file.tensors_.size();
     for (uint64_t i = 0; i < tensor_count; ++i) MULLAMA_TRY(read_tensor(file, split, i));
@@ -96,6 +107,16 @@ class Parser {
       return corrupt(fmt::format("{} declares {} bytes; at most {} are allowed", field, length, max));
     text = {reinterpret_cast<const char*>(bytes_.data() + position_), length};
     position_ += length;
+    return {};
+  }
+
+  /// Names end up in messages and logs, so they may not break lines or steer terminals.
+  Status read_name(std::string_view& text, uint64_t max, std::string_view field) {
+    MULLAMA_TRY(read_string(text, max, field));
+    const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+    if (std::any_of(text.begin(), text.end(), is_control)) {
+      return corrupt(fmt::format("{} contains a control character", field));
+    }
     return {};
   }
 
@@ -146,7 +167,7 @@ class Parser {
 
   Status read_entry(File& file, uint32_t split, uint64_t number) {
     std::string_view key;
-    MULLAMA_TRY(read_string(key, kMaxKeyBytes, fmt::format("the key of metadata entry {}", number)));
+    MULLAMA_TRY(read_name(key, kMaxKeyBytes, fmt::format("the key of metadata entry {}", number)));
     const std::string field = fmt::format("metadata '{}'", key);
     ValueType type{};
     MULLAMA_TRY(read_type(type, field));
@@ -179,6 +200,10 @@ class Parser {
       file.metadata_.push_back({key, value});
     } else if (key == "general.alignment") {
       split_alignment_ = value;
+    } else if (key == "split.no" &&
+               (!is_integer(type) || value.integer_element(0) != static_cast<int64_t>(split))) {
+      return corrupt(
+          fmt::format("it is read as part {}, but its {} says {}", split, field, value.to_display()));
     }
     return {};
   }
@@ -205,7 +230,7 @@ class Parser {
 
   Status read_tensor(File& file, uint32_t split, uint64_t number) {
     TensorInfo tensor;
-    MULLAMA_TRY(read_string(tensor.name, kMaxNameBytes, fmt::format("the name of tensor {}", number)));
+    MULLAMA_TRY(read_name(tensor.name, kMaxNameBytes, fmt::format("the name of tensor {}", number)));
     const std::string field = fmt::format("tensor '{}'", tensor.name);
     MULLAMA_TRY(read(tensor.dimensions, field));
     if (tensor.dimensions < 1 || tensor.dimensions > tensor.shape.size()) {
@@ -262,6 +287,20 @@ class Parser {
       }
       tensor.offset += *data_begin;
       if (whole) tensor.data = bytes_.data() + tensor.offset;
+    }
+    return check_overlap(file, first);
+  }
+
+  /// Tensors that share bytes would let a small file pass for a huge one.
+  Status check_overlap(const File& file, size_t first) const {
+    std::vector<const TensorInfo*> sorted;
+    for (size_t i = first; i < file.tensors_.size(); ++i) sorted.push_back(&file.tensors_[i]);
+    std::sort(sorted.begin(), sorted.end(),
+              [](const TensorInfo* a, const TensorInfo* b) { return a->offset < b->offset; });
+    for (size_t i = 1; i < sorted.size(); ++i) {
+      if (sorted[i - 1]->offset + sorted[i - 1]->bytes > sorted[i]->offset) {
+        return corrupt(fmt::format("tensors '{}' and '{}' overlap", sorted[i - 1]->name, sorted[i]->name));
+      }
     }
     return {};
   }

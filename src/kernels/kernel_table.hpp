@@ -43,10 +43,10 @@ struct WeightView {
 /// The truth for block-quantized weights: acc = 0; for each group g of 16 or 32 weights that share a scale,
 /// in order, acc = fma(weight_scale[g] * input_scale, float(exact integer dot of g), acc), then, if the type
 /// has minimums, acc = fma(weight_min[g], input_sum[g], acc), where weight_min is the (negative) offset of
-/// the group and input_sum[g] = input_scale * float(sum of q in g). Types with an implicit offset (Q4_0's 8,
-/// ...) subtract it in the integers. The truth for F32, F16 and BF16: 16 lane sums over cols (lane = col mod
-/// 16) by fma in ascending order, tails padded with zeros, then the tree ((l0+l8)+(l4+l12))+... halving 16 ->
-/// 8 -> 4 -> 2 -> 1. A column's result depends neither on the other columns nor on the row range.
+/// the group. Types with an implicit offset (Q4_0's 8, ...) subtract it in the integers. The truth for F32,
+/// F16 and BF16: 16 lane sums over cols (lane = col mod 16) by fma in ascending order, tails padded with
+/// zeros, then the tree ((l0+l8)+(l4+l12))+... halving 16 -> 8 -> 4 -> 2 -> 1. A column's result depends
+/// neither on the other columns nor on the row range.
 struct MatmulArgs {
   WeightView weight;
   const void*

@@ -7,6 +7,7 @@
 
 #include "base/checked.hpp"
 #include "base/cpu.hpp"
+#include "kernels/generic/workspace.hpp"
 #include "kernels/isa/tables.hpp"
 
 namespace mullama::kernels {
@@ -18,11 +19,17 @@ struct Candidate {
   bool runnable;
 };
 
-std::span<const Candidate> candidates() {
-  static const std::array kCandidates{
-      Candidate{&kScalarTable, true},
+/// What is built for this architecture, slowest first.
+std::vector<Candidate> candidates() {
+  [[maybe_unused]] const CpuFeatures& cpu = cpu_features();
+  return {
+    {&kScalarTable, true},
+#if defined(__x86_64__)
+        {&kAvx2Table, cpu.avx2},
+#elif defined(__aarch64__)
+        {&kNeonTable, cpu.neon_dot},
+#endif
   };
-  return kCandidates;
 }
 
 std::vector<const KernelTable*> tables(bool runnable_only) {
@@ -66,16 +73,11 @@ bool takes_quantized_input(gguf::TensorType type) {
 }
 
 size_t matmul_workspace_bytes(uint32_t /*cols*/) {
-  return 64;
+  return round_up(std::max(BlockPlan::kBytes, FloatPlan::kBytes), 64);
 }
 
 size_t attend_workspace_bytes(uint32_t columns, uint32_t key_dim, uint32_t value_dim) {
-  // The sizes that generic/attend.hpp lays out: scores, quantized queries, converted keys or values.
-  constexpr size_t kQueryBlockBytes = 80;
-  const size_t scores = size_t{columns} * kAttendRange * sizeof(float);
-  const size_t queries = size_t{columns} * ceil_div(key_dim, 32) * kQueryBlockBytes;
-  const size_t tile = 2 * kLanes * sizeof(float) * round_up(std::max(key_dim, value_dim), kLanes);
-  return round_up(scores + queries + 64 + tile, 64);
+  return round_up(AttendPlan::bytes(columns, key_dim, value_dim), 64);
 }
 
 size_t kv_row_bytes(KvType type, uint32_t dim) {

@@ -29,6 +29,7 @@ class Reader {
   [[nodiscard]] std::string key(std::string_view suffix) const {
     return fmt::format("{}.{}", prefix_, suffix);
   }
+  [[nodiscard]] const gguf::File& file() const { return file_; }
   [[nodiscard]] bool has(std::string_view suffix) const { return file_.find(key(suffix)) != nullptr; }
 
   [[nodiscard]] bool is_array(std::string_view suffix) const {
@@ -109,7 +110,8 @@ class Reader {
   std::string_view prefix_;
 };
 
-Result<uint32_t> read_vocabulary(const gguf::File& file, const Reader& reader) {
+Result<uint32_t> read_vocabulary(const Reader& reader) {
+  const gguf::File& file = reader.file();
   const gguf::TensorInfo* table = file.tensor("token_embd.weight");
   if (table == nullptr) {
     return fail(ErrorCode::corrupt_file, "'{}' has no tensor 'token_embd.weight'{}", file.label(),
@@ -234,8 +236,12 @@ Status read_rope(const Reader& reader, const ArchSpec& spec, Hparams& hparams) {
     MULLAMA_ASSIGN(rope.factor, reader.number_or("rope.scale_linear", 0, 0, kMaxScale));
   }
   if (rope.factor == 0) rope.factor = 1;  // Converters write 0 for "none".
+  // Converters of models with longrope write its factors, but no type.
+  const bool factors = reader.file().tensor("rope_factors_long.weight") != nullptr;
   MULLAMA_ASSIGN(const std::string_view type,
-                 reader.string_or("rope.scaling.type", rope.factor != 1 ? "linear" : "none"));
+                 reader.string_or("rope.scaling.type", factors            ? "longrope"
+                                                       : rope.factor != 1 ? "linear"
+                                                                          : "none"));
   if (type == "none") {
     rope.scaling = RopeScaling::none;
   } else if (type == "linear") {
@@ -282,10 +288,9 @@ Status read_scales(const Reader& reader, const ArchSpec& spec, Hparams& hparams)
   MULLAMA_ASSIGN(hparams.residual_scale, scale("residual_scale", 1));
   MULLAMA_ASSIGN(hparams.logit_scale, scale("logit_scale", 1));
   if (spec.logit_scale == LogitScale::divides) hparams.logit_scale = 1 / hparams.logit_scale;
-  const double natural = spec.attention_scale != nullptr
-                             ? double{spec.attention_scale(hparams)}
-                             : 1 / std::sqrt(static_cast<double>(hparams.key_length));
-  MULLAMA_ASSIGN(hparams.attention_scale, scale("attention.scale", natural));
+  const bool embedding_share = hparams.layers.size() == spec.embedding_share_layers;
+  const double length = embedding_share ? hparams.embedding / hparams.layers[0].heads : hparams.key_length;
+  MULLAMA_ASSIGN(hparams.attention_scale, scale("attention.scale", 1 / std::sqrt(length)));
   MULLAMA_ASSIGN(const double attention_cap,
                  reader.number_or("attn_logit_softcapping", spec.attention_softcap, 0, kMaxScale));
   MULLAMA_ASSIGN(const double final_cap,
@@ -304,7 +309,7 @@ Result<Hparams> read_hparams(const gguf::File& file, const ArchSpec& spec) {
   hparams.layers.resize(layers);
   MULLAMA_ASSIGN(hparams.context, reader.integer("context_length", 1, kMaxTokens));
   MULLAMA_ASSIGN(hparams.embedding, reader.integer("embedding_length", 1, kMaxEmbedding));
-  MULLAMA_ASSIGN(hparams.vocabulary, read_vocabulary(file, reader));
+  MULLAMA_ASSIGN(hparams.vocabulary, read_vocabulary(reader));
   MULLAMA_ASSIGN(const double epsilon, reader.number("attention.layer_norm_rms_epsilon", 1e-12, 1));
   hparams.norm_epsilon = static_cast<float>(epsilon);
   MULLAMA_ASSIGN(const bool causal, reader.boolean_or("attention.causal", true));

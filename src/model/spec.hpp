@@ -9,8 +9,6 @@
 
 namespace mullama::model {
 
-struct Hparams;
-
 /// Where the norms of a block (attention or feed-forward) stand around it.
 enum class NormPlace : uint8_t {
   before,    ///< x += block(norm(x))
@@ -74,8 +72,9 @@ struct ArchSpec {
   LogitScale logit_scale = LogitScale::multiplies;
   float attention_softcap = 0;  ///< Where the metadata gives none; 0: no cap.
   float final_softcap = 0;
-  /// Factor on q . k where the metadata gives none; null: 1 / sqrt(key_length).
-  float (*attention_scale)(const Hparams&) = nullptr;
+  /// Attention is scaled by 1 / sqrt(key_length), except in the model with this many layers: that one takes
+  /// the embedding's share of a head for the length, and its files do not say so.
+  uint32_t embedding_share_layers = 0;
 };
 
 /// The families that this version runs, by name.

@@ -13,17 +13,7 @@ namespace {
 using gguf::TensorInfo;
 using gguf::TensorType;
 
-enum class Role {
-  output,
-  embedding,
-  attention_q,
-  attention_k,
-  attention_v,
-  attention_qkv,
-  attention_output,
-  ffn_down,
-  other
-};
+enum class Role { output, embedding, attention_k, attention_v, attention_output, ffn_down, other };
 
 bool ends_with_any(std::string_view name, std::initializer_list<std::string_view> suffixes) {
   return std::any_of(suffixes.begin(), suffixes.end(),
@@ -33,10 +23,8 @@ bool ends_with_any(std::string_view name, std::initializer_list<std::string_view
 Role role_of(std::string_view name) {
   if (name == "output.weight") return Role::output;
   if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Role::embedding;
-  if (name.ends_with("attn_qkv.weight")) return Role::attention_qkv;
-  if (name.ends_with("attn_q.weight")) return Role::attention_q;
   if (name.ends_with("attn_k.weight")) return Role::attention_k;
-  if (ends_with_any(name, {"attn_v.weight", "attn_kv_b.weight"})) return Role::attention_v;
+  if (ends_with_any(name, {"attn_v.weight", "attn_qkv.weight", "attn_kv_b.weight"})) return Role::attention_v;
   if (name.ends_with("attn_output.weight")) return Role::attention_output;
   if (ends_with_any(name, {"ffn_down.weight", "ffn_down_exps.weight", "ffn_down_shexp.weight"}))
     return Role::ffn_down;
@@ -95,7 +83,7 @@ Result<Model> describe(const gguf::File& file) {
   for (const TensorInfo& tensor : file.tensors()) {
     const Role role = role_of(tensor.name);
     if (role == Role::output) model.has_output = true;
-    if (role == Role::attention_v || role == Role::attention_qkv) ++model.value_tensors;
+    if (role == Role::attention_v) ++model.value_tensors;
   }
   return model;
 }
@@ -179,20 +167,6 @@ TensorType attention_output_type(FileType file_type, TensorType base, uint64_t e
   }
 }
 
-TensorType attention_qkv_type(FileType file_type, TensorType base) {
-  switch (file_type) {
-    case FileType::Q3_K_M:
-    case FileType::Q3_K_L:
-      return TensorType::Q4_K;
-    case FileType::Q4_K_M:
-      return TensorType::Q5_K;
-    case FileType::Q5_K_M:
-      return TensorType::Q6_K;
-    default:
-      return base;
-  }
-}
-
 // The output matrix, or the embeddings that serve as one.
 TensorType output_type(TensorType base, uint64_t row_values) {
   if (row_values % gguf::info(base).block_values != 0) return TensorType::Q8_0;
@@ -266,9 +240,6 @@ Result<std::vector<TensorChoice>> choose_types(const gguf::File& file, FileType 
       case Role::attention_k:
         if (model.experts == 8) choice.type = TensorType::Q8_0;
         break;
-      case Role::attention_qkv:
-        choice.type = attention_qkv_type(file_type, base);
-        break;
       case Role::attention_output:
         choice.type = attention_output_type(file_type, base, model.experts);
         break;
@@ -280,7 +251,6 @@ Result<std::vector<TensorChoice>> choose_types(const gguf::File& file, FileType 
         choice.type = ffn_down_type(file_type, base, i, model.layers);
         break;
       }
-      case Role::attention_q:
       case Role::other:
         break;
     }

@@ -8,6 +8,7 @@
 #include "text/merge_table.hpp"
 #include "text/merger.hpp"
 #include "text/pre_tokenizer.hpp"
+#include "text/space_runs.hpp"
 #include "text/vocabulary.hpp"
 
 /// The three ways from plain text (special tokens already cut out) to tokens. Each appends to `out`;
@@ -18,10 +19,8 @@ namespace mullama::text {
 /// and what is no token falls back to its bytes.
 class SentencePieceEncoder {
  public:
-  static constexpr std::string_view kSpace = "\u2581";
-
   SentencePieceEncoder() = default;
-  SentencePieceEncoder(const Vocabulary& vocabulary, std::optional<TokenId> unknown,
+  SentencePieceEncoder(const Vocabulary& vocabulary, SpaceRuns runs, std::optional<TokenId> unknown,
                        bool remove_extra_spaces);
 
   /// `space_prefix`: the text stands at the start or behind a special token and gets a space in front.
@@ -31,6 +30,7 @@ class SentencePieceEncoder {
  private:
   std::string escape(std::string_view text, bool space_prefix) const;
 
+  SpaceRuns runs_;
   std::array<std::optional<TokenId>, 256> byte_tokens_{};
   std::optional<TokenId> unknown_;
   bool remove_extra_spaces_ = false;
@@ -62,8 +62,6 @@ class ByteLevelEncoder {
 /// word that cannot be cut is unknown.
 class WordPieceEncoder {
  public:
-  static constexpr std::string_view kWordStart = "\u2581";
-
   WordPieceEncoder() = default;
   explicit WordPieceEncoder(std::optional<TokenId> unknown) : unknown_(unknown) {}
 

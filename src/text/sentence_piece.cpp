@@ -1,4 +1,5 @@
 #include <bit>
+#include <utility>
 
 #include "base/result.hpp"
 #include "text/encoders.hpp"
@@ -7,6 +8,9 @@
 namespace mullama::text {
 
 namespace {
+
+// User-defined tokens are formed before scores are looked at.
+constexpr uint32_t kBeforeAllScores = 0;
 
 /// Maps scores to priorities: a higher score to a lower number.
 uint32_t priority_of(float score) {
@@ -19,9 +23,9 @@ uint32_t priority_of(float score) {
 
 }  // namespace
 
-SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary, std::optional<TokenId> unknown,
-                                           bool remove_extra_spaces)
-    : unknown_(unknown), remove_extra_spaces_(remove_extra_spaces) {
+SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary, SpaceRuns runs,
+                                           std::optional<TokenId> unknown, bool remove_extra_spaces)
+    : runs_(std::move(runs)), unknown_(unknown), remove_extra_spaces_(remove_extra_spaces) {
   for (size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
     byte_tokens_[byte] = vocabulary.find(fmt::format("<0x{:02X}>", byte));
   }
@@ -29,19 +33,19 @@ SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary, std::op
 
 std::string SentencePieceEncoder::escape(std::string_view text, bool space_prefix) const {
   std::string out;
-  out.reserve(text.size() + kSpace.size());
+  out.reserve(text.size() + kSpaceSign.size());
   if (remove_extra_spaces_) {
     const size_t first = text.find_first_not_of(' ');
     if (first == std::string_view::npos) return out;
     text = text.substr(first, text.find_last_not_of(' ') - first + 1);
   }
-  if (space_prefix) out += kSpace;
+  if (space_prefix) out += kSpaceSign;
   char last = 0;
   for (const char c : text) {
     if (c != ' ') {
       out += c;
     } else if (!remove_extra_spaces_ || last != ' ') {
-      out += kSpace;
+      out += kSpaceSign;
     }
     last = c;
   }
@@ -61,8 +65,10 @@ void SentencePieceEncoder::encode(const Vocabulary& vocabulary, std::string_view
   }
   const auto priority = [&](const Symbol& left, const Symbol& right) {
     const size_t length = size_t{left.length} + right.length;
+    const std::string_view piece = escaped.substr(left.begin, length);
+    if (runs_.find(piece)) return kBeforeAllScores;
     if (length > vocabulary.longest_text()) return Symbol::kNone;
-    const auto id = vocabulary.find_plain(escaped.substr(left.begin, length));
+    const auto id = vocabulary.find_plain(piece);
     return id ? priority_of(vocabulary.score(*id)) : Symbol::kNone;
   };
   merge_symbols(scratch, priority, [](Symbol&) {});
@@ -70,7 +76,8 @@ void SentencePieceEncoder::encode(const Vocabulary& vocabulary, std::string_view
   for (const Symbol& symbol : scratch.symbols) {
     if (symbol.length == 0) continue;
     const std::string_view piece = escaped.substr(symbol.begin, symbol.length);
-    if (const auto id = vocabulary.find_plain(piece)) {
+    const auto run = runs_.find(piece);
+    if (const auto id = run ? run : vocabulary.find_plain(piece)) {
       out.push_back(*id);
       last_unknown = false;
       continue;

@@ -1,6 +1,7 @@
 #include "text/special_tokens.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace mullama::text {
 
@@ -127,13 +128,14 @@ void mark_special_tokens(SpecialIds& ids, Vocabulary& vocabulary) {
   }
 }
 
-SpecialMatcher::SpecialMatcher(const Vocabulary& vocabulary) {
+SpecialMatcher::SpecialMatcher(const Vocabulary& vocabulary, SpaceRuns runs) : runs_(std::move(runs)) {
+  if (!runs_.empty()) starts_.set(start_of(kSpaceSign, 0));
   std::bitset<kLongest + 1> lengths;
   for (size_t i = 0; i < vocabulary.size(); ++i) {
     const auto id = static_cast<TokenId>(i);
     if (!is_special(vocabulary.type(id), true)) continue;
     const std::string_view text = vocabulary.text(id);
-    if (text.empty() || text.size() > kLongest) continue;
+    if (text.empty() || text.size() > kLongest || runs_.is_token_text(text)) continue;
     lengths.set(text.size());
     if (text.size() == 1) {
       singles_.set(static_cast<uint8_t>(text[0]));
@@ -163,9 +165,12 @@ std::optional<SpecialMatcher::Found> SpecialMatcher::match_at(const Vocabulary& 
                                                               bool parse_special) const {
   for (const uint16_t length : lengths_) {
     if (length > text.size() - at) continue;
-    const auto id = vocabulary.find(text.substr(at, length));
-    if (id && is_special(vocabulary.type(*id), parse_special)) return Found{at, at + length, *id};
+    const std::string_view candidate = text.substr(at, length);
+    const auto id = vocabulary.find(candidate);
+    if (id && is_special(vocabulary.type(*id), parse_special) && !runs_.is_token_text(candidate))
+      return Found{at, at + length, *id};
   }
+  if (const auto run = runs_.match_at(text, at)) return Found{at, at + run->bytes, run->id};
   return std::nullopt;
 }
 

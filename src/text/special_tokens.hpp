@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "gguf/file.hpp"
+#include "text/space_runs.hpp"
 #include "text/token_id.hpp"
 #include "text/vocabulary.hpp"
 
@@ -46,8 +47,9 @@ class SpecialMatcher {
   static constexpr size_t kLongest = 512;
 
   SpecialMatcher() = default;
-  /// Looks at the types as they are now.
-  explicit SpecialMatcher(const Vocabulary& vocabulary);
+  /// Looks at the types as they are now. `runs` are matched in both their spellings; empty but for
+  /// SentencePiece.
+  SpecialMatcher(const Vocabulary& vocabulary, SpaceRuns runs);
 
   struct Found {
     size_t begin = 0;
@@ -65,6 +67,7 @@ class SpecialMatcher {
   std::bitset<65536> starts_;      // the first two bytes of those with at least two
   std::bitset<256> singles_;       // the texts of one byte
   std::vector<uint16_t> lengths_;  // that occur, longest first
+  SpaceRuns runs_;
 };
 
 }  // namespace mullama::text

@@ -23,6 +23,8 @@ constexpr size_t kSmallTextBytes = size_t{64} << 10;
 // copy and a token, in vectors that may have grown to twice their size.
 constexpr uint64_t kOtherBytesPerByte = 24;
 
+constexpr uint64_t kLargeTables = uint64_t{4} << 20;
+
 constexpr std::string_view kModel = "tokenizer.ggml.model";
 constexpr std::string_view kPre = "tokenizer.ggml.pre";
 
@@ -44,6 +46,12 @@ struct Layout {
   uint64_t merges_bytes = 0;
 
   [[nodiscard]] uint64_t bytes() const { return vocabulary_bytes + merges_bytes; }
+
+  /// The tables are filled in random order: with huge pages a large one is ready in half the time, for less
+  /// than one page of slack.
+  [[nodiscard]] memory::Placement placement() const {
+    return bytes() < kLargeTables ? memory::Placement::committed : memory::Placement::huge;
+  }
 
   static Result<Layout> of(const gguf::File& file) {
     Layout layout;
@@ -164,7 +172,7 @@ Status Tokenizer::State::read_flags(const gguf::File& file) {
 
 Result<uint64_t> Tokenizer::bytes_needed(const gguf::File& file) {
   MULLAMA_ASSIGN(const Layout layout, Layout::of(file));
-  return memory::Buffer::footprint(layout.bytes(), memory::Placement::committed);
+  return memory::Buffer::footprint(layout.bytes(), layout.placement());
 }
 
 Result<Tokenizer> Tokenizer::create(const gguf::File& file, memory::Ledger& ledger,
@@ -199,10 +207,12 @@ Result<Tokenizer> Tokenizer::create(const gguf::File& file, memory::Ledger& ledg
   MULLAMA_TRY(state->read_flags(file));
   MULLAMA_ASSIGN(const bool remove_extra_spaces,
                  file.boolean_or("tokenizer.ggml.remove_extra_whitespaces", false));
-  state->matcher = SpecialMatcher(vocabulary);
+  SpaceRuns runs = layout.kind == Kind::sentence_piece ? SpaceRuns(vocabulary) : SpaceRuns();
+  state->matcher = SpecialMatcher(vocabulary, runs);
   switch (layout.kind) {
     case Kind::sentence_piece:
-      state->sentence_piece = SentencePieceEncoder(vocabulary, state->ids.unknown, remove_extra_spaces);
+      state->sentence_piece =
+          SentencePieceEncoder(vocabulary, std::move(runs), state->ids.unknown, remove_extra_spaces);
       break;
     case Kind::byte_level:
       state->byte_level = ByteLevelEncoder(vocabulary, *state->pre);
@@ -291,8 +301,7 @@ std::string Tokenizer::piece(TokenId id, bool render_special) const {
   }
   if (state.kind == Kind::byte_level) return ByteLevelEncoder::decode(text);
   std::string out(text);
-  static_assert(SentencePieceEncoder::kSpace == WordPieceEncoder::kWordStart);
-  replace_all(out, SentencePieceEncoder::kSpace, ' ');
+  replace_all(out, kSpaceSign, ' ');
   return out;
 }
 

@@ -39,7 +39,7 @@ void WordPieceEncoder::encode_word(const Vocabulary& vocabulary, std::string_vie
   };
   const size_t before = out.size();
   if (characters_in(word) > kMaxCharacters) return give_up(before);
-  const std::string marked = std::string(kWordStart) + std::string(word);
+  const std::string marked = std::string(kSpaceSign) + std::string(word);
   const std::string_view text = marked;
   for (size_t at = 0; at < text.size();) {
     size_t length = std::min(text.size() - at, vocabulary.longest_text());

@@ -2,9 +2,9 @@
 //
 //   tokenizer_oracle FILE.gguf [--parse-special] [--pre NAME]
 //
-// Input: for each text its length as a little-endian u32 and its bytes. Output: for each text the number of tokens
-// (u32) and the tokens (i32), then the length and the bytes of the decoded tokens. The time that it took to build
-// the tokenizer and to encode goes to standard error.
+// Input: for each text its length as a little-endian u32 and its bytes. Output: for each text the number of
+// tokens (u32) and the tokens (i32), then the length and the bytes of the decoded tokens. The time that it
+// took to build the tokenizer and to encode goes to standard error.
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -17,8 +17,12 @@ namespace {
 
 using mullama::text::TokenId;
 
-bool read_all(void* to, size_t bytes) { return bytes == 0 || std::fread(to, bytes, 1, stdin) == 1; }
-void write_all(const void* from, size_t bytes) { std::fwrite(from, 1, bytes, stdout); }
+bool read_all(void* to, size_t bytes) {
+  return bytes == 0 || std::fread(to, bytes, 1, stdin) == 1;
+}
+void write_all(const void* from, size_t bytes) {
+  std::fwrite(from, 1, bytes, stdout);
+}
 
 int complain(const mullama::Error& error) {
   std::fprintf(stderr, "error: %s\n", error.message.c_str());
@@ -73,7 +77,7 @@ int main(int argc, char** argv) {
     write_all(&decoded_length, sizeof(decoded_length));
     write_all(decoded->data(), decoded->size());
   }
-  std::fprintf(stderr, "opened in %.1f ms, built in %.1f ms, encoded %zu bytes in %.1f ms\n", open_ms, create_ms,
-               text_bytes, encode_ms);
+  std::fprintf(stderr, "opened in %.1f ms, built in %.1f ms, encoded %zu bytes in %.1f ms\n", open_ms,
+               create_ms, text_bytes, encode_ms);
   return 0;
 }

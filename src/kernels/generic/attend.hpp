@@ -1,23 +1,17 @@
 #pragma once
 
 #include "kernels/generic/store.hpp"
+#include "kernels/generic/workspace.hpp"
 
 namespace mullama::kernels {
 namespace {
 
-/// Positions whose keys or values are converted at a time: two tiles, which fit the first-level cache.
-[[maybe_unused]] constexpr uint32_t kAttendBlock = 2 * kLanes;
-
-/// The parts of the caller's workspace. attend_workspace_bytes() adds up the same sizes.
+/// The parts of the caller's workspace. See AttendPlan.
 struct AttendWorkspace {
   float* scores;   ///< [columns][kAttendRange], then the softmax numerators.
   uint8_t* query;  ///< Quantized query: [columns][key_dim / 32] of scale, sum, then prepared bytes.
   float* tile;     ///< Converted keys [tile][dim][16] or values [position][padded dim].
 };
-
-/// Bytes of 32 quantized query dims: f32 scale, int32 sum, padding, and at most 64 prepared bytes.
-[[maybe_unused]] constexpr uint32_t kQueryBlockBytes = 80;
-[[maybe_unused]] constexpr uint32_t kQueryBytesAt = 16;
 
 template <class L>
 struct Attend {
@@ -30,10 +24,8 @@ struct Attend {
 
   explicit Attend(const AttendArgs& a) : args(a), columns(a.tokens * a.group) {
     work.scores = reinterpret_cast<float*>(a.workspace);
-    uint8_t* at = a.workspace + size_t{columns} * kAttendRange * sizeof(float);
-    work.query = at;
-    at += size_t{columns} * ((a.kv.key_dim + 31) / 32) * kQueryBlockBytes;
-    work.tile = reinterpret_cast<float*>(at + (64 - reinterpret_cast<uintptr_t>(at) % 64) % 64);
+    work.query = a.workspace + AttendPlan::queries_at(columns);
+    work.tile = reinterpret_cast<float*>(a.workspace + AttendPlan::tile_at(columns, a.kv.key_dim));
   }
 
   [[nodiscard]] const float* query(uint32_t column) const {
@@ -125,7 +117,8 @@ struct Attend {
   }
 
   [[nodiscard]] uint8_t* query_block(uint32_t column, uint32_t block) const {
-    return work.query + (size_t{column} * (args.kv.key_dim / kKvBlock) + block) * kQueryBlockBytes;
+    return work.query +
+           (size_t{column} * (args.kv.key_dim / kKvBlock) + block) * AttendPlan::kQueryBlockBytes;
   }
 
   template <class Dot>
@@ -137,7 +130,7 @@ struct Attend {
         uint8_t* out = query_block(c, b);
         __builtin_memcpy(out, &block.scale, sizeof(float));
         __builtin_memcpy(out + 4, &block.q_sum, sizeof(int32_t));
-        Dot::prepare(block.q, out + kQueryBytesAt);
+        Dot::prepare(block.q, out + AttendPlan::kQueryHeader);
       }
     }
   }
@@ -171,7 +164,7 @@ struct Attend {
         }
         const typename Dot::Weights weights = Dot::weights(raw);
         for (int c = 0; c < kColumns; ++c) {
-          sum[c] = Dot::step(sum[c], weights, q[c] + kQueryBytesAt, g);
+          sum[c] = Dot::step(sum[c], weights, q[c] + AttendPlan::kQueryHeader, g);
           if ((g + 1) % Dot::kFoldEvery == 0 || g == 7) {
             total[c] = Dot::fold(total[c], sum[c]);
             sum[c] = Dot::zero();
@@ -216,7 +209,7 @@ struct Attend {
 
   void all_float_scores() const {
     uint32_t position = args.kv_begin;
-    for (; position + kLanes < args.kv_end; position += kAttendBlock) float_score_block<2>(position);
+    for (; position + kLanes < args.kv_end; position += AttendPlan::kBlock) float_score_block<2>(position);
     if (position < args.kv_end) float_score_block<1>(position);
   }
 
@@ -327,8 +320,9 @@ struct Attend {
   void weigh_values() const {
     const uint32_t dim = args.kv.value_dim;
     const uint32_t width = (dim + kLanes - 1) / kLanes * kLanes;
-    for (uint32_t position = args.kv_begin; position < args.kv_end; position += kAttendBlock) {
-      const uint32_t count = args.kv_end - position < kAttendBlock ? args.kv_end - position : kAttendBlock;
+    for (uint32_t position = args.kv_begin; position < args.kv_end; position += AttendPlan::kBlock) {
+      const uint32_t count =
+          args.kv_end - position < AttendPlan::kBlock ? args.kv_end - position : AttendPlan::kBlock;
       convert_values(position, count, width);
       uint32_t d = 0;
       for (; d + 2 * kLanes <= width; d += 2 * kLanes) accumulate_columns<2>(d, position, count, width);
