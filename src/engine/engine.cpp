@@ -55,6 +55,11 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> mode
   MULLAMA_TRY(ledger.fits(plan_context(shape)));
   MULLAMA_ASSIGN(engine->scratch_, engine->model_->lease_scratch(shape.n_batch));
   MULLAMA_ASSIGN(engine->kv_, backend::KvStore::create(definition.program, shape.kv, ledger));
+  if (engine->model_->params().use_mlock) {
+    const memory::Buffer& cells = engine->kv_.buffer();
+    MULLAMA_ASSIGN(engine->lock_report_,
+                   engine->model_->lock({cells.data(), cells.size()}, memory::LockMode::on_fault));
+  }
   MULLAMA_ASSIGN(engine->pages_, KvPages::create(definition.program, shape.kv.group_pages, ledger));
   MULLAMA_ASSIGN(engine->sequence_memory_, ledger.take(memory::Pool::runtime, shape.sequence_bytes,
                                                        memory::Placement::lazy, "token ids and page lists"));

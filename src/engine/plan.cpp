@@ -88,8 +88,7 @@ Result<std::vector<PlanRow>> plan_model(const gguf::File& file, const model::Def
                     Buffer::footprint(owned_weight_bytes(file), Placement::huge), "the model's weights"});
   }
   MULLAMA_ASSIGN(const uint64_t tokenizer, text::Tokenizer::bytes_needed(file));
-  rows.push_back({memory::kHost, Pool::tokenizer, Buffer::footprint(tokenizer, Placement::committed),
-                  "vocabulary indexes"});
+  rows.push_back({memory::kHost, Pool::tokenizer, tokenizer, "vocabulary indexes"});
   const unsigned threads =
       params.backend.threads == 0 ? ThreadTeam::default_workers() : params.backend.threads;
   rows.push_back(
