@@ -47,7 +47,7 @@ constexpr size_t kKeywords = 2;
 bool map_next(Interpreter& interpreter, Iterator& self, Value& out) {
   const auto& positional = self.held[kPositional].get<Sequence>()->items;
   const auto& keywords = *self.held[kKeywords].get<Dict>();
-  const Value* path = positional.empty() ? keywords.find("attribute") : nullptr;
+  const Value* path = positional.empty() ? keywords.find(std::string_view("attribute")) : nullptr;
   if (path == nullptr && positional.empty()) raise(kFilterArgumentError, "map requires a filter argument");
   if (!interpreter.next(self.held[kSource], self.position, out)) return false;
   if (path != nullptr) {
@@ -56,7 +56,7 @@ bool map_next(Interpreter& interpreter, Iterator& self, Value& out) {
         raise(kFilterArgumentError, "Unexpected keyword argument {}", text_repr(name.text()));
       }
     }
-    const Value* missing = keywords.find("default");
+    const Value* missing = keywords.find(std::string_view("default"));
     const bool has_default = missing != nullptr && !missing->is_none();
     out = interpreter.follow(out, *path, has_default ? missing : nullptr);
     return true;
