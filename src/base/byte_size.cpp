@@ -20,7 +20,8 @@ std::string format_bytes(uint64_t bytes) {
 
 Result<uint64_t> parse_bytes(std::string_view text) {
   const auto bad = [&] {
-    return fail(ErrorCode::invalid_argument, "'{}' is not a size; write a number with a unit, such as 512MiB or 2GiB", text);
+    return fail(ErrorCode::invalid_argument,
+                "'{}' is not a size; write a number with a unit, such as 512MiB or 2GiB", text);
   };
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -32,6 +32,8 @@ namespace mullama {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-[[nodiscard]] constexpr size_t ceil_div(size_t value, size_t divisor) { return (value + divisor - 1) / divisor; }
+[[nodiscard]] constexpr size_t ceil_div(size_t value, size_t divisor) {
+  return (value + divisor - 1) / divisor;
+}
 
 }  // namespace mullama

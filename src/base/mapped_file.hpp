@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/input_file.hpp"
 #include "base/result.hpp"
 
 namespace mullama {
@@ -13,6 +14,8 @@ namespace mullama {
 class MappedFile {
  public:
   [[nodiscard]] static Result<MappedFile> open(const std::filesystem::path& path);
+  /// The mapping outlives `file`.
+  [[nodiscard]] static Result<MappedFile> map(const InputFile& file);
 
   MappedFile() = default;
   MappedFile(MappedFile&& other) noexcept;

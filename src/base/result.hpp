@@ -1,14 +1,14 @@
 #pragma once
 
 #include <fmt/format.h>
-
 #include <string>
 #include <tl/expected.hpp>
 #include <utility>
 
 namespace mullama {
 
-/// What went wrong, in the terms a caller can act on. Command-line exit codes and HTTP statuses derive from it.
+/// What went wrong, in the terms a caller can act on. Command-line exit codes and HTTP statuses derive from
+/// it.
 enum class ErrorCode {
   invalid_argument,   ///< A parameter is outside its range or of the wrong type.
   not_found,          ///< A file, model or name does not exist.
@@ -51,15 +51,15 @@ template <class... Args>
 #define MULLAMA_CONCAT(a, b) MULLAMA_CONCAT_INNER(a, b)
 
 /// Returns the error of a Status or Result from the enclosing function, or goes on.
-#define MULLAMA_TRY(expression)                                              \
-  do {                                                                       \
-    if (auto mullama_status = (expression); !mullama_status)                 \
+#define MULLAMA_TRY(expression)                                                   \
+  do {                                                                            \
+    if (auto mullama_status = (expression); !mullama_status)                      \
       return tl::unexpected<::mullama::Error>(std::move(mullama_status).error()); \
   } while (0)
 
-#define MULLAMA_ASSIGN_INNER(temporary, declaration, expression)                           \
-  auto temporary = (expression);                                                           \
-  if (!temporary) return tl::unexpected<::mullama::Error>(std::move(temporary).error());   \
+#define MULLAMA_ASSIGN_INNER(temporary, declaration, expression)                         \
+  auto temporary = (expression);                                                         \
+  if (!temporary) return tl::unexpected<::mullama::Error>(std::move(temporary).error()); \
   declaration = std::move(*temporary)
 
 /// `MULLAMA_ASSIGN(auto file, File::open(path));` declares the value or returns the error.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <regex>
 
 #include "base/checked.hpp"
@@ -33,7 +34,9 @@ bool is_integer(ValueType type) {
 /// Walks the header once, front to back; each read is checked against the bytes that are left.
 class Parser {
  public:
-  Parser(std::span<const std::byte> bytes, const std::string& label) : bytes_(bytes), label_(label) {}
+  /// `bytes` is the file, or its first bytes; the header must lie in them, tensor data in the file.
+  Parser(std::span<const std::byte> bytes, uint64_t file_bytes, const std::string& label)
+      : bytes_(bytes), file_bytes_(file_bytes), label_(label) {}
 
   Status parse(File& file, uint32_t split) {
     uint32_t magic = 0;
@@ -75,6 +78,7 @@ class Parser {
     }
     const size_t first_tensor = file.tensors_.size();
     for (uint64_t i = 0; i < tensor_count; ++i) MULLAMA_TRY(read_tensor(file, split, i));
+    file.header_bytes_.push_back(position_);
     return place_tensors(file, first_tensor);
   }
 
@@ -270,8 +274,9 @@ class Parser {
   Status place_tensors(File& file, size_t first) {
     if (first == file.tensors_.size()) return {};
     const auto data_begin = checked_align(position_, alignment_);
-    if (!data_begin || *data_begin > bytes_.size()) return corrupt("it ends before its tensor data");
-    const uint64_t available = bytes_.size() - *data_begin;
+    if (!data_begin || *data_begin > file_bytes_) return corrupt("it ends before its tensor data");
+    const uint64_t available = file_bytes_ - *data_begin;
+    const bool whole = bytes_.size() == file_bytes_;
     for (size_t i = first; i < file.tensors_.size(); ++i) {
       TensorInfo& tensor = file.tensors_[i];
       const auto end = checked_add(tensor.offset, tensor.bytes);
@@ -281,7 +286,7 @@ class Parser {
             tensor.name, tensor.bytes, tensor.offset, available));
       }
       tensor.offset += *data_begin;
-      tensor.data = bytes_.data() + tensor.offset;
+      if (whole) tensor.data = bytes_.data() + tensor.offset;
     }
     return check_overlap(file, first);
   }
@@ -301,64 +306,138 @@ class Parser {
   }
 
   std::span<const std::byte> bytes_;
+  uint64_t file_bytes_;
   const std::string& label_;
   size_t position_ = 0;
   uint64_t alignment_ = 32;
   std::optional<Value> split_alignment_;
 };
 
-Status File::add_split(std::span<const std::byte> bytes, const std::string& label, uint32_t index) {
-  file_bytes_ += bytes.size();
-  return Parser(bytes, label).parse(*this, index);
+Status File::add_split(std::span<const std::byte> bytes, uint64_t file_bytes, const std::string& label,
+                       uint32_t index) {
+  file_bytes_ += file_bytes;
+  return Parser(bytes, file_bytes, label).parse(*this, index);
 }
 
 Result<File> File::parse(std::span<const std::byte> bytes, std::string label) {
+  return parse_header(bytes, bytes.size(), std::move(label));
+}
+
+Result<File> File::parse_header(std::span<const std::byte> header, uint64_t file_bytes, std::string label) {
   File file;
   file.label_ = std::move(label);
-  MULLAMA_TRY(file.add_split(bytes, file.label_, 0));
+  const auto known = header.first(std::min<uint64_t>(header.size(), file_bytes));
+  MULLAMA_TRY(file.add_split(known, file_bytes, file.label_, 0));
   return file;
 }
 
 Result<File> File::open(const std::filesystem::path& path) {
   File file;
-  file.label_ = path.string();
-  MULLAMA_ASSIGN(MappedFile mapping, MappedFile::open(path));
-  file.mappings_.push_back(std::move(mapping));
-  MULLAMA_TRY(file.add_split(file.mappings_.front().bytes(), file.label_, 0));
+  const auto add_mapped = [&](const std::filesystem::path& part, uint32_t index) -> Status {
+    Mapping mapping;
+    MULLAMA_ASSIGN(mapping.file, MappedFile::open(part));
+    MULLAMA_ASSIGN(mapping.guard, memory::MapGuard::create(mapping.file.bytes()));
+    const auto bytes = mapping.file.bytes();
+    file.mappings_.push_back(std::move(mapping));
+    return file.add_split(bytes, bytes.size(), part.string(), index);
+  };
+  MULLAMA_TRY(file.add_parts(path, add_mapped));
+  MULLAMA_TRY(file.intact());
+  return file;
+}
 
-  MULLAMA_ASSIGN(const uint64_t splits, file.integer_or("split.count", 1, 0, kMaxSplits));
-  if (splits <= 1) return file;
-  MULLAMA_ASSIGN(const uint64_t number, file.integer_or("split.no", 0, 0, kMaxSplits));
+Result<File> File::open_header(const std::filesystem::path& path, memory::Ledger& ledger) {
+  File file;
+  const auto add_header = [&](const std::filesystem::path& part, uint32_t index) -> Status {
+    MULLAMA_ASSIGN(InputFile source, InputFile::open(part));
+    // Where the header ends is known only once it was read.
+    File probe;
+    Mapping mapping;
+    MULLAMA_ASSIGN(mapping.file, MappedFile::map(source));
+    MULLAMA_ASSIGN(mapping.guard, memory::MapGuard::create(mapping.file.bytes()));
+    MULLAMA_TRY(probe.add_split(mapping.file.bytes(), source.size(), part.string(), index));
+    MULLAMA_ASSIGN(memory::Buffer header,
+                   ledger.take(memory::Pool::runtime, probe.header_bytes_.front(),
+                               memory::Placement::committed, "the header of the model file"));
+    const std::span<std::byte> bytes(header.data(), header.size());
+    MULLAMA_TRY(source.read_at(0, bytes));
+    file.headers_.push_back(std::move(header));
+    MULLAMA_TRY(file.add_split(bytes, source.size(), part.string(), index));
+    file.sources_.push_back(std::move(source));
+    return {};
+  };
+  MULLAMA_TRY(file.add_parts(path, add_header));
+  return file;
+}
+
+/// Adds `path` as part 0, then the parts that its metadata announces.
+Status File::add_parts(const std::filesystem::path& path,
+                       const std::function<Status(const std::filesystem::path&, uint32_t)>& add_part) {
+  label_ = path.string();
+  MULLAMA_TRY(add_part(path, 0));
+  MULLAMA_ASSIGN(const uint64_t splits, integer_or("split.count", 1, 0, kMaxSplits));
+  if (splits <= 1) return {};
+  MULLAMA_ASSIGN(const uint64_t number, integer_or("split.no", 0, 0, kMaxSplits));
   static const std::regex kSplitName(R"((.*)-(\d{5})-of-(\d{5})\.gguf)");
   std::smatch match;
   const std::string name = path.filename().string();
   if (number != 0) {
     return fail(ErrorCode::invalid_argument,
-                "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)",
-                file.label_, number + 1, splits, splits);
+                "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)", label_,
+                number + 1, splits, splits);
   }
   if (!std::regex_match(name, match, kSplitName)) {
     return fail(ErrorCode::corrupt_file,
-                "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf",
-                file.label_, splits, splits);
+                "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf", label_,
+                splits, splits);
   }
   for (uint32_t i = 1; i < splits; ++i) {
     const auto part =
         path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
-    auto part_mapping = MappedFile::open(part);
-    if (!part_mapping) {
-      return fail(part_mapping.error().code, "part {} of {} of a split model is missing: {}", i + 1, splits,
-                  part_mapping.error().message);
+    if (auto status = add_part(part, i); !status) {
+      if (status.error().code != ErrorCode::not_found) return status;
+      return fail(ErrorCode::not_found, "part {} of {} of a split model is missing: {}", i + 1, splits,
+                  status.error().message);
     }
-    file.mappings_.push_back(std::move(*part_mapping));
-    MULLAMA_TRY(file.add_split(file.mappings_.back().bytes(), part.string(), i));
   }
-  MULLAMA_ASSIGN(const uint64_t tensors, file.integer_or("split.tensors.count", file.tensors_.size()));
-  if (tensors != file.tensors_.size()) {
+  MULLAMA_ASSIGN(const uint64_t tensors, integer_or("split.tensors.count", tensors_.size()));
+  if (tensors != tensors_.size()) {
     return fail(ErrorCode::corrupt_file, "'{}': the parts hold {} tensors, but 'split.tensors.count' says {}",
-                file.label_, file.tensors_.size(), tensors);
+                label_, tensors_.size(), tensors);
   }
-  return file;
+  return {};
+}
+
+Status File::intact() const {
+  for (const Mapping& mapping : mappings_) {
+    if (!mapping.guard.tripped()) continue;
+    return fail(
+        ErrorCode::corrupt_file,
+        "'{}' was cut or became unreadable while it was in use; load the model again from a whole file",
+        mapping.file.path().string());
+  }
+  return {};
+}
+
+Status File::read_tensor(const TensorInfo& tensor, std::span<std::byte> out) const {
+  MULLAMA_CHECK(out.size() == tensor.bytes);
+  if (tensor.data != nullptr) {
+    std::memcpy(out.data(), tensor.data, out.size());
+    return intact();
+  }
+  if (tensor.split >= sources_.size()) {
+    return fail(ErrorCode::invalid_argument, "'{}': tensor '{}' cannot be read: only the header was opened",
+                label_, tensor.name);
+  }
+  return sources_[tensor.split].read_at(tensor.offset, out);
+}
+
+uint64_t File::header_footprint() const {
+  uint64_t total = 0;
+  for (const uint64_t bytes : header_bytes_) {
+    total += memory::Buffer::footprint(bytes, memory::Placement::committed);
+  }
+  return total;
 }
 
 const Value* File::find(std::string_view key) const {

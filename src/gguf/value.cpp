@@ -1,14 +1,13 @@
 #include "gguf/value.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
+#include <fmt/format.h>
 
 namespace mullama::gguf {
 
 std::string_view value_type_name(ValueType type) {
-  static constexpr std::array<std::string_view, 13> kNames{"u8",     "i8",    "u16", "i16", "u32", "i32", "f32",
-                                                           "bool",   "string", "array", "u64", "i64", "f64"};
+  static constexpr std::array<std::string_view, 13> kNames{
+      "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
   return kNames[static_cast<size_t>(type)];
 }
 

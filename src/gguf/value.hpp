@@ -48,7 +48,8 @@ class Value {
 
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(data_), bytes_}; }
 
-  /// Element `i` of an array of fixed-size numbers, read without alignment. Precondition: i < count(), T has its size.
+  /// Element `i` of an array of fixed-size numbers, read without alignment. Precondition: i < count(), T has
+  /// its size.
   template <class T>
   [[nodiscard]] T element(uint64_t i) const {
     T value;
@@ -59,15 +60,20 @@ class Value {
   [[nodiscard]] int64_t integer_element(uint64_t i) const;
   [[nodiscard]] double number_element(uint64_t i) const;
 
-  /// Calls visit(index, text) for each element of an array of strings, in order.
+  /// Calls visit(index, text) for each element of an array of strings, in order. The reader has proved the
+  /// lengths; they are bounded again because a mapped file may have been overwritten since.
   template <class Visit>
   void for_each_string(Visit&& visit) const {
-    const std::byte* cursor = data_;
+    size_t at = 0;
     for (uint64_t i = 0; i < count_; ++i) {
-      uint64_t length;
-      std::memcpy(&length, cursor, sizeof(length));
-      visit(i, std::string_view(reinterpret_cast<const char*>(cursor) + sizeof(length), length));
-      cursor += sizeof(length) + length;
+      uint64_t length = 0;
+      if (bytes_ - at >= sizeof(length)) {
+        std::memcpy(&length, data_ + at, sizeof(length));
+        at += sizeof(length);
+      }
+      length = length < bytes_ - at ? length : bytes_ - at;
+      visit(i, std::string_view(reinterpret_cast<const char*>(data_) + at, length));
+      at += length;
     }
   }
 

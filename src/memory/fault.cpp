@@ -16,9 +16,13 @@ void FaultInjector::fail_nth(uint64_t k) {
   g_nth = k;
 }
 
-void FaultInjector::fail_above(uint64_t bytes) { g_above = bytes; }
+void FaultInjector::fail_above(uint64_t bytes) {
+  g_above = bytes;
+}
 
-uint64_t FaultInjector::seen() { return g_seen; }
+uint64_t FaultInjector::seen() {
+  return g_seen;
+}
 
 bool FaultInjector::should_fail(uint64_t bytes) {
   const uint64_t number = ++g_seen;
@@ -27,7 +31,9 @@ bool FaultInjector::should_fail(uint64_t bytes) {
 #else
 void FaultInjector::fail_nth(uint64_t) {}
 void FaultInjector::fail_above(uint64_t) {}
-uint64_t FaultInjector::seen() { return 0; }
+uint64_t FaultInjector::seen() {
+  return 0;
+}
 #endif
 
 }  // namespace mullama::memory

@@ -18,7 +18,9 @@ class FaultInjector {
 #ifdef MULLAMA_FAULT_INJECTION
   [[nodiscard]] static bool should_fail(uint64_t bytes);
 #else
-  [[nodiscard]] static constexpr bool should_fail(uint64_t) { return false; }
+  [[nodiscard]] static constexpr bool should_fail(uint64_t) {
+    return false;
+  }
 #endif
 };
 

@@ -1,11 +1,11 @@
 #include "memory/ledger.hpp"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/byte_size.hpp"
@@ -23,12 +23,19 @@ size_t page_size() {
   return size;
 }
 
+/// Names the pages after their pool in /proc/self/smaps; kernels before 5.17 refuse, which does no harm.
+void name_pages(std::byte* begin, size_t bytes, Pool pool) {
+  std::array<char, 64> text{};
+  fmt::format_to_n(text.data(), text.size() - 1, "mullama {}", pool_name(pool));
+  ::prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, begin, bytes, text.data());
+}
+
 }  // namespace
 
 std::string_view pool_name(Pool pool) {
   static constexpr std::array<std::string_view, kPoolCount> kNames{
-      "weights (mapped)", "weights",      "kv",    "recurrent", "scratch", "output", "tokenizer",
-      "prompt_cache",     "draft",        "adapter", "staging", "threads", "runtime"};
+      "weights (mapped)", "weights", "kv",      "recurrent", "scratch", "output", "tokenizer",
+      "prompt_cache",     "draft",   "adapter", "staging",   "threads", "runtime"};
   return kNames[static_cast<size_t>(pool)];
 }
 
@@ -41,32 +48,55 @@ class LedgerState {
   Status add(Device device, Pool pool, uint64_t bytes, std::string_view why) {
     const std::lock_guard lock(mutex_);
     Account& account = accounts_[device];
-    MULLAMA_TRY(check(device, account, bytes, why));
+    if (account.counts(pool)) MULLAMA_TRY(check(device, account, bytes, why));
     Entry& entry = account.pools[static_cast<size_t>(pool)];
     entry.bytes += bytes;
     entry.peak = std::max(entry.peak, entry.bytes);
-    account.total += bytes;
+    if (account.counts(pool)) account.total += bytes;
     return {};
   }
 
-  void remove(Device device, Pool pool, uint64_t bytes) {
+  void remove(Device device, Pool pool, uint64_t bytes, const std::byte* region) {
     const std::lock_guard lock(mutex_);
+    if (region != nullptr) regions_.erase(region);
     Account& account = accounts_[device];
     account.pools[static_cast<size_t>(pool)].bytes -= bytes;
-    account.total -= bytes;
+    if (account.counts(pool)) account.total -= bytes;
+  }
+
+  void add_region(const Region& region) {
+    const std::lock_guard lock(mutex_);
+    regions_[region.bytes.data()] = region;
+  }
+
+  std::vector<Region> regions() {
+    const std::lock_guard lock(mutex_);
+    std::vector<Region> all;
+    all.reserve(regions_.size());
+    for (const auto& [begin, region] : regions_) all.push_back(region);
+    return all;
   }
 
   Status fits(std::span<const PlanRow> rows) {
     std::map<Device, uint64_t> needs;
-    for (const PlanRow& row : rows) needs[row.device] += row.bytes;
     const std::lock_guard lock(mutex_);
+    for (const PlanRow& row : rows) {
+      uint64_t& need = needs[row.device];
+      if (accounts_[row.device].counts(row.pool)) need = checked_add(need, row.bytes).value_or(UINT64_MAX);
+    }
     for (const auto& [device, need] : needs) MULLAMA_TRY(check(device, accounts_[device], need, "the plan"));
     return {};
   }
 
-  void set_budget(Device device, std::optional<uint64_t> bytes) {
+  void set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped) {
     const std::lock_guard lock(mutex_);
-    accounts_[device].budget = bytes;
+    Account& account = accounts_[device];
+    account.budget = bytes;
+    account.mapped = mapped;
+    account.total = 0;
+    for (size_t pool = 0; pool < kPoolCount; ++pool) {
+      if (account.counts(static_cast<Pool>(pool))) account.total += account.pools[pool].bytes;
+    }
   }
 
   std::optional<uint64_t> budget(Device device) {
@@ -93,8 +123,13 @@ class LedgerState {
   };
   struct Account {
     std::array<Entry, kPoolCount> pools{};
-    uint64_t total = 0;
+    uint64_t total = 0;  // of the pools that the budget holds for
     std::optional<uint64_t> budget;
+    MappedWeights mapped = MappedWeights::count;
+
+    [[nodiscard]] bool counts(Pool pool) const {
+      return mapped == MappedWeights::count || pool != Pool::weights_mapped;
+    }
   };
 
   static Status check(Device device, const Account& account, uint64_t bytes, std::string_view why) {
@@ -104,34 +139,39 @@ class LedgerState {
     const uint64_t left = budget > account.total ? budget - account.total : 0;
     if (device.kind == Device::Kind::gpu) {
       return fail(ErrorCode::gpu_out_of_memory,
-                  "GPU out of memory: insufficient memory on device {} (need {}, free {}) for {}; try fewer --gpu-layers",
+                  "GPU out of memory: insufficient memory on device {} (need {}, free {}) for {}; try fewer "
+                  "--gpu-layers",
                   device.index, format_bytes(bytes), format_bytes(left), why);
     }
     return fail(ErrorCode::budget_exceeded,
-                "out of memory budget: insufficient memory for {} (need {}, budget {}, in use {}, left {})", why,
-                format_bytes(bytes), format_bytes(budget), format_bytes(account.total), format_bytes(left));
+                "out of memory budget: insufficient memory for {} (need {}, budget {}, in use {}, left {})",
+                why, format_bytes(bytes), format_bytes(budget), format_bytes(account.total),
+                format_bytes(left));
   }
 
   std::mutex mutex_;
   std::map<Device, Account> accounts_;
+  std::map<const std::byte*, Region> regions_;
 };
 
 Charge::Charge(Charge&& other) noexcept
     : ledger_(std::move(other.ledger_)),
       device_(other.device_),
       pool_(other.pool_),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+      bytes_(std::exchange(other.bytes_, 0)),
+      region_(std::exchange(other.region_, nullptr)) {}
 
 Charge& Charge::operator=(Charge&& other) noexcept {
   std::swap(ledger_, other.ledger_);
   std::swap(device_, other.device_);
   std::swap(pool_, other.pool_);
   std::swap(bytes_, other.bytes_);
+  std::swap(region_, other.region_);
   return *this;
 }
 
 Charge::~Charge() {
-  if (ledger_) ledger_->remove(device_, pool_, bytes_);
+  if (ledger_) ledger_->remove(device_, pool_, bytes_, region_);
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -174,7 +214,8 @@ Ledger& Ledger::process() {
 
 Result<Charge> Ledger::charge(Pool pool, Device device, uint64_t bytes, std::string_view why) {
   if (FaultInjector::should_fail(bytes)) {
-    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: injected failure", format_bytes(bytes), why);
+    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: injected failure", format_bytes(bytes),
+                why);
   }
   MULLAMA_TRY(state_->add(device, pool, bytes, why));
   Charge charge;
@@ -192,11 +233,13 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   if (bytes == 0) return buffer;
   // A 2 MiB alignment needs slack of one huge page, which is unmapped again and never touched.
   const size_t slack = placement == Placement::huge ? kHugePage : 0;
-  if (reserved > SIZE_MAX - slack) return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}", format_bytes(bytes), why);
+  if (reserved > SIZE_MAX - slack)
+    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}", format_bytes(bytes), why);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (placement == Placement::lazy ? MAP_NORESERVE : 0);
   void* address = ::mmap(nullptr, reserved + slack, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (address == MAP_FAILED) {
-    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: {}", format_bytes(reserved), why, std::strerror(errno));
+    return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}: {}", format_bytes(reserved), why,
+                std::strerror(errno));
   }
   auto* begin = static_cast<std::byte*>(address);
   if (slack != 0) {
@@ -213,13 +256,36 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   buffer.data_ = begin;
   buffer.size_ = bytes;
   buffer.reserved_ = reserved;
+  name_pages(begin, reserved, pool);
+  buffer.charge_.region_ = begin;
+  state_->add_region({pool, {begin, reserved}});
   return buffer;
 }
 
-Status Ledger::fits(std::span<const PlanRow> rows) const { return state_->fits(rows); }
-void Ledger::set_budget(Device device, std::optional<uint64_t> bytes) { state_->set_budget(device, bytes); }
-std::optional<uint64_t> Ledger::budget(Device device) const { return state_->budget(device); }
-Usage Ledger::usage() const { return state_->usage(); }
+Result<Charge> Ledger::charge_mapping(Pool pool, std::span<const std::byte> mapping, std::string_view why) {
+  MULLAMA_ASSIGN(Charge charge, this->charge(pool, kHost, mapping.size(), why));
+  if (!mapping.empty()) {
+    charge.region_ = mapping.data();
+    state_->add_region({pool, mapping});
+  }
+  return charge;
+}
+
+Status Ledger::fits(std::span<const PlanRow> rows) const {
+  return state_->fits(rows);
+}
+void Ledger::set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped) {
+  state_->set_budget(device, bytes, mapped);
+}
+std::optional<uint64_t> Ledger::budget(Device device) const {
+  return state_->budget(device);
+}
+Usage Ledger::usage() const {
+  return state_->usage();
+}
+std::vector<Region> Ledger::regions() const {
+  return state_->regions();
+}
 
 uint64_t Usage::total(Device device) const {
   uint64_t sum = 0;

@@ -44,6 +44,7 @@ class Charge {
   Device device_;
   Pool pool_ = Pool::runtime;
   uint64_t bytes_ = 0;
+  const std::byte* region_ = nullptr;
 };
 
 /// Move-only owner of host bytes, counted in a pool from before they exist until after they are gone.
@@ -66,7 +67,8 @@ class Buffer {
     return {reinterpret_cast<T*>(data_), size_ / sizeof(T)};
   }
 
-  /// Returns the physical pages wholly inside [offset, offset + bytes) to the system; they read as zero afterwards.
+  /// Returns the physical pages wholly inside [offset, offset + bytes) to the system; they read as zero
+  /// afterwards.
   void release_pages(size_t offset, size_t bytes) const;
 
   /// What the operating system reserves for a request of `bytes`: the figure that plan and ledger both use.
@@ -80,6 +82,12 @@ class Buffer {
   size_t reserved_ = 0;  // as mapped
 };
 
+/// Host memory behind a count: a buffer, or a mapping that was charged with its addresses.
+struct Region {
+  Pool pool = Pool::runtime;
+  std::span<const std::byte> bytes;
+};
+
 struct Usage {
   struct Row {
     Device device;
@@ -91,6 +99,9 @@ struct Usage {
   [[nodiscard]] uint64_t total(Device device) const;
   [[nodiscard]] uint64_t in(Device device, Pool pool) const;
 };
+
+/// Whether a budget holds for weights in mapped files, whose pages the system may take back at any time.
+enum class MappedWeights : uint8_t { count, ignore };
 
 /// The account book of all large memory, and its budget. Copies share one book. Thread-safe.
 ///
@@ -106,12 +117,19 @@ class Ledger {
   [[nodiscard]] Result<Buffer> take(Pool pool, uint64_t bytes, Placement placement, std::string_view why);
   [[nodiscard]] Result<Charge> charge(Pool pool, Device device, uint64_t bytes, std::string_view why);
 
+  /// The same for host memory that something else maps: its addresses are kept, so that its residency can be
+  /// told.
+  [[nodiscard]] Result<Charge> charge_mapping(Pool pool, std::span<const std::byte> mapping,
+                                              std::string_view why);
+
   /// Whether all rows together would fit now; the error names need, budget and what is left.
   [[nodiscard]] Status fits(std::span<const PlanRow> rows) const;
 
-  void set_budget(Device device, std::optional<uint64_t> bytes);
+  void set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped = MappedWeights::count);
   [[nodiscard]] std::optional<uint64_t> budget(Device device) const;
   [[nodiscard]] Usage usage() const;
+  /// Host memory behind the counts at this moment, by address.
+  [[nodiscard]] std::vector<Region> regions() const;
 
  private:
   std::shared_ptr<LedgerState> state_;

@@ -185,8 +185,8 @@ Result<QuantizeReport> quantize_file(const std::filesystem::path& in, const std:
                                      const QuantizeCallback& callback) {
   MULLAMA_ASSIGN(const gguf::File file, gguf::File::open(in));
   std::error_code ignored;
-  for (const MappedFile& part : file.mappings()) {
-    if (std::filesystem::equivalent(part.path(), out, ignored)) {
+  for (const gguf::File::Mapping& part : file.mappings()) {
+    if (std::filesystem::equivalent(part.file.path(), out, ignored)) {
       return fail(ErrorCode::invalid_argument, "'{}' is the file to read; choose another one to write",
                   out.string());
     }
@@ -220,6 +220,7 @@ Result<QuantizeReport> quantize_file(const std::filesystem::path& in, const std:
   }
   if (callback && !callback(progress))
     return fail(ErrorCode::canceled, "quantizing '{}' was canceled", file.label());
+  MULLAMA_TRY(file.intact());
   MULLAMA_TRY(writer.finish());
   return report;
 }

@@ -1,0 +1,1 @@
+mullama_fuzzer(fuzz_sampler_options SOURCES sampler_options.cpp DEPENDS sampling)

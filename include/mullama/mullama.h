@@ -1,0 +1,275 @@
+/* The C API of Mullama.
+ *
+ * Each *_create or *_load has a *_free, which accepts NULL. Functions that can fail return a mullama_status and never abort or
+ * throw; mullama_last_error() tells the calling thread what went wrong in its last failed call. Option structs are filled by
+ * their *_init function, which also records their size, so that fields can be added without breaking callers.
+ * A model may be used from many threads at once; a context, batch or sampler from one at a time, except
+ * mullama_context_cancel(). A context keeps its model alive: the model's handle may be freed first. */
+#ifndef MULLAMA_MULLAMA_H
+#define MULLAMA_MULLAMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define MULLAMA_C_API
+#else
+#define MULLAMA_C_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mullama_model mullama_model;
+typedef struct mullama_context mullama_context;
+typedef struct mullama_batch mullama_batch;
+typedef struct mullama_sampler mullama_sampler;
+
+typedef int32_t mullama_token;
+
+typedef enum mullama_status {
+  MULLAMA_OK = 0,
+  MULLAMA_INVALID_ARGUMENT = 1,
+  MULLAMA_NOT_FOUND = 2,
+  MULLAMA_CORRUPT_FILE = 3,
+  MULLAMA_UNSUPPORTED = 4,
+  MULLAMA_IO = 5,
+  MULLAMA_BUDGET_EXCEEDED = 6,
+  MULLAMA_OUT_OF_MEMORY = 7,
+  MULLAMA_GPU_OUT_OF_MEMORY = 8,
+  MULLAMA_CONTEXT_FULL = 9,
+  MULLAMA_CANCELED = 10,
+  MULLAMA_PERMISSION = 11,
+  MULLAMA_UNAVAILABLE = 12,
+  MULLAMA_DOWNLOAD = 13,
+  MULLAMA_TIMEOUT = 14,
+  MULLAMA_INTERNAL = 15
+} mullama_status;
+
+typedef enum mullama_kv_cache_type {
+  MULLAMA_KV_F32 = 0,
+  MULLAMA_KV_F16 = 1,
+  MULLAMA_KV_BF16 = 2,
+  MULLAMA_KV_Q8_0 = 3,
+  MULLAMA_KV_Q4_0 = 4
+} mullama_kv_cache_type;
+
+typedef enum mullama_finish_reason {
+  MULLAMA_FINISH_STOP = 0,
+  MULLAMA_FINISH_LENGTH = 1,
+  MULLAMA_FINISH_CANCELED = 2,
+  MULLAMA_FINISH_CONTEXT_FULL = 3
+} mullama_finish_reason;
+
+/* Receives one line without a line break; valid during the call only. */
+typedef void (*mullama_warning_callback)(const char* line, void* user);
+
+typedef struct mullama_model_params {
+  size_t struct_size;
+  bool use_mmap;          /* true */
+  bool use_mlock;         /* false */
+  bool mlock_required;    /* false */
+  bool vocab_only;        /* false */
+  int32_t n_gpu_layers;   /* 0; -1: all */
+  uint32_t n_threads;     /* 0: as many as the process may use */
+  const char* isa;            /* NULL: MULLAMA_ISA, else the fastest */
+  const char* pre_tokenizer;  /* NULL: as the file says */
+  mullama_warning_callback on_warning; /* NULL: stderr */
+  void* warning_user;
+} mullama_model_params;
+
+typedef struct mullama_context_params {
+  size_t struct_size;
+  uint32_t n_ctx;                           /* 0: min(4096, trained context) */
+  uint32_t n_batch;                         /* 512 */
+  mullama_kv_cache_type kv_cache_type;      /* MULLAMA_KV_F16 */
+  mullama_kv_cache_type kv_cache_type_v;    /* the same */
+  bool kv_rotate;                           /* true */
+} mullama_context_params;
+
+typedef struct mullama_sampler_params {
+  size_t struct_size;
+  bool has_seed;     /* false: a random seed, reported with the result */
+  uint64_t seed;
+  float temperature; /* 0.8; 0: always the most likely token */
+  float dynamic_temperature_range;
+  float dynamic_temperature_exponent;
+  int32_t top_k;     /* 40 */
+  float top_p;       /* 0.95 */
+  float min_p;       /* 0.05 */
+  float typical_p;   /* 1 */
+  float xtc_probability;
+  float xtc_threshold;
+  float repeat_penalty; /* 1 */
+  int32_t repeat_last_n;
+  float frequency_penalty;
+  float presence_penalty;
+  float dry_multiplier;
+  float dry_base;
+  int32_t dry_allowed_length;
+  int32_t dry_penalty_last_n;
+  int32_t mirostat;
+  float mirostat_tau;
+  float mirostat_eta;
+  const mullama_token* logit_bias_tokens; /* n_logit_bias ids with their biases */
+  const float* logit_bias_values;
+  size_t n_logit_bias;
+  const char* order;  /* NULL: the default order */
+} mullama_sampler_params;
+
+typedef struct mullama_generate_params {
+  size_t struct_size;
+  int32_t max_tokens; /* -1: until the model stops or the context is full */
+  mullama_sampler_params sampler;
+  const char* const* stop; /* n_stop strings */
+  size_t n_stop;
+  bool ignore_end_of_generation;
+  bool parse_special;      /* true */
+  const char* grammar;     /* GBNF, or NULL */
+  const char* json_schema; /* a JSON Schema, "json", or NULL */
+} mullama_generate_params;
+
+/* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to stop. */
+typedef bool (*mullama_token_callback)(mullama_token token, const char* text, size_t text_size, float logprob, void* user);
+
+typedef struct mullama_receipt {
+  uint64_t kv_bytes;
+  uint64_t peak_scratch;
+  uint64_t prefix_bytes_reused;
+  uint64_t pages_evicted;
+  uint64_t tokens_cut;
+} mullama_receipt;
+
+/* Freed by mullama_result_free(). */
+typedef struct mullama_result {
+  char* text; /* UTF-8, text_size bytes and a terminating zero */
+  size_t text_size;
+  mullama_token* tokens;
+  size_t n_tokens;
+  mullama_finish_reason finish_reason;
+  uint64_t seed;
+  uint32_t prompt_tokens;
+  uint32_t prompt_evaluated;
+  uint32_t generated_tokens;
+  double prompt_seconds;
+  double generate_seconds;
+  mullama_receipt receipt;
+} mullama_result;
+
+/* Bytes, but for token_count and context_size. */
+typedef struct mullama_memory_info {
+  size_t struct_size;
+  uint64_t model_size;
+  uint64_t kv_cache_size;
+  uint64_t token_count;
+  uint64_t context_size;
+  uint64_t total_allocated;
+  uint64_t kv_cache_used;
+  uint64_t scratch_size;
+  uint64_t output_size;
+  uint64_t tokenizer_size;
+  mullama_kv_cache_type key_type;
+  mullama_kv_cache_type value_type;
+} mullama_memory_info;
+
+typedef struct mullama_live_objects {
+  uint64_t models;
+  uint64_t contexts;
+  uint64_t batches;
+  uint64_t samplers;
+} mullama_live_objects;
+
+MULLAMA_C_API const char* mullama_version(void);
+/* What failed last in this thread; "" if nothing did. Valid until the thread's next call. */
+MULLAMA_C_API const char* mullama_last_error(void);
+/* "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for no limit on the memory of this process. */
+MULLAMA_C_API mullama_status mullama_set_memory_budget(const char* budget);
+MULLAMA_C_API mullama_live_objects mullama_get_live_objects(void);
+/* Frees a string that a function of this API gave away. */
+MULLAMA_C_API void mullama_string_free(char* text);
+
+MULLAMA_C_API void mullama_model_params_init(mullama_model_params* params);
+MULLAMA_C_API void mullama_context_params_init(mullama_context_params* params);
+MULLAMA_C_API void mullama_sampler_params_init(mullama_sampler_params* params);
+MULLAMA_C_API void mullama_generate_params_init(mullama_generate_params* params);
+
+/* params may be NULL for the defaults. */
+MULLAMA_C_API mullama_status mullama_model_load(const char* path, const mullama_model_params* params, mullama_model** model);
+MULLAMA_C_API void mullama_model_free(mullama_model* model);
+MULLAMA_C_API uint32_t mullama_model_vocab_size(const mullama_model* model);
+MULLAMA_C_API uint32_t mullama_model_n_layer(const mullama_model* model);
+MULLAMA_C_API uint32_t mullama_model_n_embd(const mullama_model* model);
+MULLAMA_C_API uint32_t mullama_model_n_ctx_train(const mullama_model* model);
+MULLAMA_C_API uint64_t mullama_model_parameter_count(const mullama_model* model);
+MULLAMA_C_API uint64_t mullama_model_size_bytes(const mullama_model* model);
+/* -1 if the model has none. */
+MULLAMA_C_API mullama_token mullama_model_bos(const mullama_model* model);
+MULLAMA_C_API mullama_token mullama_model_eos(const mullama_model* model);
+MULLAMA_C_API bool mullama_model_is_end_of_generation(const mullama_model* model, mullama_token token);
+/* A metadata value as text, or NULL if there is no such key; free it with mullama_string_free(). */
+MULLAMA_C_API char* mullama_model_metadata(const mullama_model* model, const char* key);
+
+/* Writes up to `capacity` ids and always sets *count to the number there are; a larger count than capacity is not an error. */
+MULLAMA_C_API mullama_status mullama_tokenize(const mullama_model* model, const char* text, size_t text_size, bool add_special,
+                                              bool parse_special, mullama_token* tokens, size_t capacity, size_t* count);
+/* *text is freed with mullama_string_free(). */
+MULLAMA_C_API mullama_status mullama_detokenize(const mullama_model* model, const mullama_token* tokens, size_t count,
+                                                bool render_special, char** text, size_t* text_size);
+/* messages_json, and tools_json unless NULL, are JSON arrays in OpenAI's shape. */
+MULLAMA_C_API mullama_status mullama_apply_chat_template(const mullama_model* model, const char* messages_json,
+                                                         const char* tools_json, bool add_generation_prompt, char** text,
+                                                         size_t* text_size);
+
+MULLAMA_C_API mullama_status mullama_context_create(const mullama_model* model, const mullama_context_params* params,
+                                                    mullama_context** context);
+MULLAMA_C_API void mullama_context_free(mullama_context* context);
+/* Starts over without reallocating. */
+MULLAMA_C_API mullama_status mullama_context_clear(mullama_context* context);
+/* May be called from any thread: the running generation ends after its current step. */
+MULLAMA_C_API void mullama_context_cancel(mullama_context* context);
+MULLAMA_C_API mullama_status mullama_context_release_idle(mullama_context* context);
+MULLAMA_C_API uint32_t mullama_context_token_count(const mullama_context* context);
+MULLAMA_C_API uint32_t mullama_context_size(const mullama_context* context);
+/* info->struct_size must be set to sizeof(mullama_memory_info). */
+MULLAMA_C_API mullama_status mullama_context_memory_info(const mullama_context* context, mullama_memory_info* info);
+
+/* Continues the raw text `prompt`. params and callback may be NULL. */
+MULLAMA_C_API mullama_status mullama_generate(mullama_context* context, const char* prompt, size_t prompt_size,
+                                              const mullama_generate_params* params, mullama_token_callback callback, void* user,
+                                              mullama_result* result);
+/* The same from the tokens of a batch. */
+MULLAMA_C_API mullama_status mullama_generate_batch(mullama_context* context, const mullama_batch* prompt,
+                                                    const mullama_generate_params* params, mullama_token_callback callback,
+                                                    void* user, mullama_result* result);
+/* Answers a conversation with the model's chat template. */
+MULLAMA_C_API mullama_status mullama_chat(mullama_context* context, const char* messages_json,
+                                          const mullama_generate_params* params, mullama_token_callback callback, void* user,
+                                          mullama_result* result);
+MULLAMA_C_API void mullama_result_free(mullama_result* result);
+
+/* Appends the batch's tokens; *logits are those after the last one, n_vocab of them, valid until the context's next call. */
+MULLAMA_C_API mullama_status mullama_evaluate(mullama_context* context, const mullama_batch* batch, const float** logits,
+                                              size_t* n_vocab);
+
+MULLAMA_C_API mullama_status mullama_batch_create(mullama_batch** batch);
+MULLAMA_C_API void mullama_batch_free(mullama_batch* batch);
+MULLAMA_C_API mullama_status mullama_batch_add(mullama_batch* batch, mullama_token token);
+MULLAMA_C_API void mullama_batch_clear(mullama_batch* batch);
+MULLAMA_C_API size_t mullama_batch_size(const mullama_batch* batch);
+
+/* params may be NULL for the defaults. */
+MULLAMA_C_API mullama_status mullama_sampler_create(const mullama_model* model, const mullama_sampler_params* params,
+                                                    mullama_sampler** sampler);
+MULLAMA_C_API void mullama_sampler_free(mullama_sampler* sampler);
+MULLAMA_C_API mullama_status mullama_sampler_sample(mullama_sampler* sampler, const float* logits, size_t n_logits,
+                                                    mullama_token* token);
+MULLAMA_C_API mullama_status mullama_sampler_accept(mullama_sampler* sampler, mullama_token token);
+MULLAMA_C_API void mullama_sampler_reset(mullama_sampler* sampler);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

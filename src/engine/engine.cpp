@@ -1,0 +1,490 @@
+#include "engine/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checked.hpp"
+
+namespace mullama::engine {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+/// A place for one sequence. Its memory is set aside when the engine is made; a request only writes into it.
+struct Engine::Slot {
+  bool session = false;  ///< Tokens stay when a request ends.
+  bool running = false;
+  RequestId id = 0;
+  std::span<TokenId> tokens;  ///< Capacity n_ctx.
+  uint32_t count = 0;         ///< Tokens of the sequence.
+  uint32_t stored = 0;        ///< Of them in the KV cache.
+  SequencePages pages;
+
+  Request request;
+  std::optional<sampling::SamplerChain> sampler;
+  std::optional<TextStream> text;
+  uint32_t prompt_end = 0;  ///< Tokens before generation.
+  Finish result;
+  uint64_t evictions_before = 0;
+  Clock::time_point started;
+  Clock::time_point prompt_done;
+
+  [[nodiscard]] bool decoding() const { return stored >= prompt_end; }
+  [[nodiscard]] std::span<const TokenId> known() const { return tokens.first(count); }
+};
+
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> model,
+                                               const ContextParams& params) {
+  if (!model->has_weights()) {
+    return fail(ErrorCode::invalid_argument,
+                "the model was loaded for its vocabulary only; load it with weights to run it");
+  }
+  std::unique_ptr<Engine> engine(new Engine());
+  const model::Definition& definition = model->definition();
+  memory::Ledger& ledger = model->ledger();
+  MULLAMA_ASSIGN(engine->shape_, shape_context(definition, params, model->backend().threads()));
+  const ContextShape& shape = engine->shape_;
+  engine->model_ = std::move(model);
+  MULLAMA_TRY(ledger.fits(plan_context(shape)));
+  MULLAMA_ASSIGN(engine->scratch_, engine->model_->lease_scratch(shape.n_batch));
+  MULLAMA_ASSIGN(engine->kv_, backend::KvStore::create(definition.program, shape.kv, ledger));
+  if (engine->model_->params().use_mlock) {
+    const memory::Buffer& cells = engine->kv_.buffer();
+    MULLAMA_ASSIGN(engine->lock_report_,
+                   engine->model_->lock({cells.data(), cells.size()}, memory::LockMode::on_fault));
+  }
+  MULLAMA_ASSIGN(engine->pages_, KvPages::create(definition.program, shape.kv.group_pages, ledger));
+  MULLAMA_ASSIGN(engine->sequence_memory_, ledger.take(memory::Pool::runtime, shape.sequence_bytes,
+                                                       memory::Placement::lazy, "token ids and page lists"));
+  MULLAMA_ASSIGN(engine->output_,
+                 ledger.take(memory::Pool::output, shape.output_bytes, memory::Placement::lazy, "logits"));
+  std::span<uint32_t> words = engine->sequence_memory_.as<uint32_t>();
+  for (uint32_t s = 0; s < shape.n_sequences; ++s) {
+    auto slot = std::make_unique<Slot>();
+    slot->tokens = {reinterpret_cast<TokenId*>(words.data()), shape.n_ctx};
+    words = words.subspan(shape.n_ctx);
+    for (size_t g = 0; g < shape.sequence_pages.size(); ++g) {
+      slot->pages.tables[g].entries = words.first(shape.sequence_pages[g]);
+      words = words.subspan(shape.sequence_pages[g]);
+    }
+    engine->slots_.push_back(std::move(slot));
+  }
+  return engine;
+}
+
+Status Engine::check(const Request& request) const {
+  const auto vocabulary = static_cast<TokenId>(model_->definition().program.vocabulary);
+  for (const TokenId token : request.prompt) {
+    if (token < 0 || token >= vocabulary) {
+      return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", token,
+                  vocabulary);
+    }
+  }
+  return sampling::validate(request.sampler, static_cast<uint32_t>(vocabulary));
+}
+
+Result<RequestId> Engine::submit(Request request) {
+  MULLAMA_TRY(check(request));
+  if (request.prompt.empty()) return fail(ErrorCode::invalid_argument, "the prompt has no tokens");
+  if (request.prompt.size() > shape_.n_ctx) {
+    return fail(ErrorCode::context_full,
+                "the prompt has {} tokens, but the context holds {}; raise --ctx-size or shorten the prompt",
+                request.prompt.size(), shape_.n_ctx);
+  }
+  waiting_.push_back({next_id_, std::move(request), Clock::now()});
+  return next_id_++;
+}
+
+Result<RequestId> Engine::submit_to_session(Request request) {
+  MULLAMA_TRY(check(request));
+  Slot& slot = *slots_.front();
+  if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
+  if (slot.count == 0 && request.prompt.empty()) {
+    return fail(ErrorCode::invalid_argument, "the prompt has no tokens, and the context is empty");
+  }
+  if (request.prompt.size() > shape_.n_ctx - slot.count) {
+    return fail(ErrorCode::context_full,
+                "the prompt has {} tokens, but the context of {} has room for {}; clear the context, or "
+                "raise --ctx-size (n_ctx)",
+                request.prompt.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
+  }
+  if (request.prompt.empty() && slot.stored == slot.count) {
+    // Nothing new to compute: the last token is computed again for its logits.
+    truncate_session(slot.count - 1);
+    if (slot.count == 0) return fail(ErrorCode::context_full, "the context cannot go on from here; clear it");
+    ++slot.count;  // The token itself is still in its place.
+  }
+  slot.session = true;
+  const RequestId id = next_id_++;
+  MULLAMA_TRY(begin(slot, id, std::move(request), Clock::now()));
+  return id;
+}
+
+Status Engine::begin(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
+  const auto vocabulary = model_->definition().program.vocabulary;
+  sampling::ChainOptions options;
+  options.context_size = shape_.n_ctx;
+  options.piece = [tokenizer = &model_->tokenizer()](TokenId token) { return tokenizer->piece(token, true); };
+  MULLAMA_ASSIGN(slot.sampler, sampling::SamplerChain::create(request.sampler, vocabulary, model_->ledger(),
+                                                              std::move(options)));
+  slot.text.emplace(model_->tokenizer(), request.render_special, request.stop);
+  slot.result = Finish();
+  slot.result.queue_seconds = seconds_since(submitted);
+  slot.evictions_before = pages_.evictions();
+  std::copy(request.prompt.begin(), request.prompt.end(), slot.tokens.begin() + slot.count);
+  slot.count += static_cast<uint32_t>(request.prompt.size());
+  if (slot.stored == 0) {
+    slot.stored = pages_.adopt_prefix(slot.pages, slot.known());
+    slot.result.prompt_reused = slot.stored;
+    slot.result.receipt.prefix_bytes_reused = bytes_held(slot.pages);
+  }
+  for (const TokenId token : slot.known()) slot.sampler->accept(token);
+  slot.result.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
+  slot.result.seed = slot.sampler->seed();
+  slot.result.receipt.peak_scratch = model_->scratch_bytes();
+  slot.prompt_end = slot.count;
+  slot.id = id;
+  slot.request = std::move(request);
+  slot.running = true;
+  slot.started = Clock::now();
+  slot.prompt_done = slot.started;
+  return {};
+}
+
+void Engine::admit(std::vector<Event>& events) {
+  for (const auto& slot : slots_) {
+    if (waiting_.empty()) return;
+    if (slot->running || slot->session) continue;
+    Waiting next = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (auto status = begin(*slot, next.id, std::move(next.request), next.submitted); !status) {
+      slot->id = next.id;
+      finish(*slot, FinishReason::failed, std::move(status).error(), {}, events);
+    }
+  }
+}
+
+void Engine::cancel(RequestId request) {
+  const std::lock_guard lock(cancel_mutex_);
+  canceled_.push_back(request);
+}
+
+void Engine::apply_cancellations(std::vector<Event>& events) {
+  std::vector<RequestId> canceled;
+  {
+    const std::lock_guard lock(cancel_mutex_);
+    canceled.swap(canceled_);
+  }
+  const bool all = cancel_all_.exchange(false);
+  const auto is_canceled = [&](RequestId id) {
+    return all || std::find(canceled.begin(), canceled.end(), id) != canceled.end();
+  };
+  for (const auto& slot : slots_) {
+    if (slot->running && is_canceled(slot->id)) finish(*slot, FinishReason::canceled, {}, {}, events);
+  }
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (!is_canceled(it->id)) {
+      ++it;
+      continue;
+    }
+    Event event;
+    event.request = it->id;
+    event.finish.emplace();
+    event.finish->reason = FinishReason::canceled;
+    event.finish->queue_seconds = seconds_since(it->submitted);
+    events.push_back(std::move(event));
+    it = waiting_.erase(it);
+  }
+}
+
+Result<bool> Engine::step(std::vector<Event>& events) {
+  const size_t events_before = events.size();
+  apply_cancellations(events);
+  admit(events);
+  std::vector<Candidate> candidates;
+  for (uint32_t s = 0; s < slots_.size(); ++s) {
+    const Slot& slot = *slots_[s];
+    if (slot.running) candidates.push_back({s, slot.count - slot.stored, slot.decoding(), slot.id});
+  }
+  if (candidates.empty()) return events.size() > events_before;
+
+  std::vector<Chunk> chunks = schedule(candidates, shape_.n_batch);
+  // A sequence that gets no page ends alone; the others go on.
+  std::erase_if(chunks, [&](const Chunk& chunk) {
+    Slot& slot = *slots_[chunk.slot];
+    auto status = pages_.extend(slot.pages, slot.stored, slot.stored + chunk.tokens, kv_);
+    if (status) return false;
+    finish(slot, FinishReason::failed, std::move(status).error(), {}, events);
+    return true;
+  });
+  if (chunks.empty()) return true;
+
+  std::vector<uint32_t> wanted;
+  std::vector<Slot*> choosing;
+  uint32_t row = 0;
+  for (const Chunk& chunk : chunks) {
+    row += chunk.tokens;
+    Slot& slot = *slots_[chunk.slot];
+    if (slot.stored + chunk.tokens < slot.count) continue;
+    wanted.push_back(row - 1);
+    choosing.push_back(&slot);
+  }
+  if (auto status = run_chunks(chunks, wanted, false); !status) {
+    if (status.error().code == ErrorCode::canceled) {
+      apply_cancellations(events);
+      return true;
+    }
+    for (const Chunk& chunk : chunks)
+      finish(*slots_[chunk.slot], FinishReason::failed, status.error(), {}, events);
+    return true;
+  }
+  for (size_t i = 0; i < choosing.size(); ++i) choose_token(*choosing[i], output_row(i), events);
+  return true;
+}
+
+std::span<float> Engine::output_row(size_t row) const {
+  const uint32_t width = model_->definition().program.vocabulary;
+  return output_.as<float>().subspan(row * width, width);
+}
+
+/// Computes the next tokens of each chunk's sequence. The pages are there; on success they are stored and
+/// published.
+Status Engine::run_chunks(std::span<const Chunk> chunks, std::span<const uint32_t> output_rows,
+                          bool embeddings) {
+  const size_t groups = shape_.kv.group_pages.size();
+  std::vector<TokenId> tokens;
+  std::vector<backend::SequenceSlice> slices;
+  std::vector<backend::PageTable> tables(chunks.size() * groups);
+  for (size_t c = 0; c < chunks.size(); ++c) {
+    const Slot& slot = *slots_[chunks[c].slot];
+    backend::SequenceSlice slice;
+    slice.first_row = static_cast<uint32_t>(tokens.size());
+    slice.tokens = chunks[c].tokens;
+    slice.first_position = slot.stored;
+    for (size_t g = 0; g < groups; ++g) {
+      const SequencePages::Table& table = slot.pages.tables[g];
+      tables[c * groups + g] = {table.pages(), table.first};
+    }
+    slice.tables = std::span(tables).subspan(c * groups, groups);
+    const auto next = slot.known().subspan(slot.stored, chunks[c].tokens);
+    tokens.insert(tokens.end(), next.begin(), next.end());
+    slices.push_back(slice);
+  }
+  backend::Batch batch;
+  batch.tokens = tokens;
+  batch.sequences = slices;
+  batch.output_rows = output_rows;
+  batch.embeddings = embeddings;
+  batch.long_context = shape_.n_ctx > model_->definition().hparams.rope.original_context;
+  MULLAMA_TRY(model_->run(batch, kv_, output_.as<float>(), &cancel_all_));
+  for (const Chunk& chunk : chunks) {
+    Slot& slot = *slots_[chunk.slot];
+    const uint32_t before = slot.stored;
+    slot.stored += chunk.tokens;
+    pages_.publish(slot.pages, slot.known(), before, slot.stored);
+    pages_.slide_windows(slot.pages, slot.stored);
+  }
+  return {};
+}
+
+void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events) {
+  Event event;
+  event.request = slot.id;
+  if (slot.result.generated == 0) {
+    slot.prompt_done = Clock::now();
+    slot.result.prompt_seconds = std::chrono::duration<double>(slot.prompt_done - slot.started).count();
+    if (slot.request.max_tokens == 0) return finish(slot, FinishReason::length, {}, std::move(event), events);
+  }
+  const sampling::TokenMask* mask = nullptr;
+  if (slot.request.constraint) {
+    auto allowed = slot.request.constraint->mask();
+    if (!allowed)
+      return finish(slot, FinishReason::failed, std::move(allowed).error(), std::move(event), events);
+    mask = *allowed;
+  }
+  auto chosen = slot.sampler->sample(logits, mask);
+  if (!chosen) return finish(slot, FinishReason::failed, std::move(chosen).error(), std::move(event), events);
+  const TokenId token = *chosen;
+  event.token = token;
+  if (slot.request.sampler.n_probs >= 0) {
+    event.logprob = slot.sampler->chosen_log_prob();
+    const auto top = slot.sampler->top_log_probs();
+    event.top.assign(top.begin(), top.end());
+  }
+  const bool is_end = model_->tokenizer().is_end_of_generation(token);
+  if (is_end && !slot.request.ignore_end_of_generation) {
+    event.token = -1;
+    return finish(slot, FinishReason::stop, {}, std::move(event), events);
+  }
+  slot.sampler->accept(token);
+  if (slot.request.constraint) {
+    if (auto status = slot.request.constraint->accept(token); !status) {
+      return finish(slot, FinishReason::failed, std::move(status).error(), std::move(event), events);
+    }
+  }
+  ++slot.result.generated;
+  event.text = slot.text->append(token);
+  // The last token that fits is given to the caller, but there is no cell left to go on from it.
+  const bool full = slot.count == shape_.n_ctx;
+  if (!full) slot.tokens[slot.count++] = token;
+  if (slot.text->stopped()) return finish(slot, FinishReason::stop, {}, std::move(event), events);
+  if (slot.request.max_tokens >= 0 &&
+      slot.result.generated >= static_cast<uint32_t>(slot.request.max_tokens)) {
+    return finish(slot, FinishReason::length, {}, std::move(event), events);
+  }
+  if (full) return finish(slot, FinishReason::context_full, {}, std::move(event), events);
+  events.push_back(std::move(event));
+}
+
+uint64_t Engine::bytes_held(const SequencePages& pages) const {
+  uint64_t bytes = 0;
+  for (uint32_t g = 0; g < shape_.kv.group_pages.size(); ++g) {
+    bytes += pages.tables[g].count * backend::KvStore::page_bytes(model_->definition().program, shape_.kv, g);
+  }
+  return bytes;
+}
+
+/// Ends a request: `event` is its last one, to which held text and the result are added.
+void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
+                    std::vector<Event>& events) {
+  event.request = slot.id;
+  if (slot.text) {
+    event.text += slot.text->finish();
+    slot.result.stop_string = slot.text->stop_found();
+  }
+  Finish& result = slot.result;
+  result.reason = reason;
+  result.error = std::move(error);
+  if (result.generated > 0) result.generate_seconds = seconds_since(slot.prompt_done);
+  result.receipt.kv_bytes = bytes_held(slot.pages);
+  result.receipt.pages_evicted = pages_.evictions() - slot.evictions_before;
+  event.finish = std::move(result);
+  events.push_back(std::move(event));
+  slot.running = false;
+  slot.sampler.reset();
+  slot.text.reset();
+  slot.request = Request();
+  slot.result = Finish();
+  if (slot.session) return;
+  pages_.release(slot.pages);
+  slot.count = 0;
+  slot.stored = 0;
+}
+
+Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
+                          const std::function<void(size_t, std::span<const float>)>& visit) {
+  Request probe;
+  probe.prompt.assign(tokens.begin(), tokens.end());
+  MULLAMA_TRY(check(probe));
+  Slot& slot = *slots_.front();
+  if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
+  if (tokens.empty()) return fail(ErrorCode::invalid_argument, "there are no tokens to compute");
+  if (tokens.size() > shape_.n_ctx - slot.count) {
+    return fail(ErrorCode::context_full, "{} tokens do not fit: the context of {} has room for {}",
+                tokens.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
+  }
+  slot.session = true;
+  std::copy(tokens.begin(), tokens.end(), slot.tokens.begin() + slot.count);
+  const uint32_t first = slot.count;
+  slot.count += static_cast<uint32_t>(tokens.size());
+  const uint32_t width =
+      embeddings ? model_->definition().program.embedding_width : model_->definition().program.vocabulary;
+  const auto rows_at_once = static_cast<uint32_t>(output_.as<float>().size() / width);
+  while (slot.stored < slot.count) {
+    uint32_t step = std::min(slot.count - slot.stored, shape_.n_batch);
+    if (all_rows && slot.stored + step > first)
+      step = std::min(step, std::max(rows_at_once, first > slot.stored ? first - slot.stored : 0));
+    std::vector<uint32_t> wanted;
+    for (uint32_t r = 0; r < step; ++r) {
+      const uint32_t position = slot.stored + r;
+      if (all_rows ? position >= first : position + 1 == slot.count) wanted.push_back(r);
+    }
+    if (wanted.size() > rows_at_once) {
+      step -= static_cast<uint32_t>(wanted.size()) - rows_at_once;
+      wanted.resize(rows_at_once);
+    }
+    const uint32_t begin = slot.stored;
+    Status status = pages_.extend(slot.pages, begin, begin + step, kv_);
+    const Chunk chunk{0, step};
+    if (status) status = run_chunks({&chunk, 1}, wanted, embeddings);
+    if (!status) {
+      cancel_all_.store(false);
+      truncate_session(first);
+      return status;
+    }
+    for (size_t i = 0; i < wanted.size(); ++i)
+      visit(begin + wanted[i] - first, output_.as<float>().subspan(i * width, width));
+  }
+  return {};
+}
+
+Status Engine::evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
+                                   const std::function<void(size_t, std::span<const float>)>& visit) {
+  return visit_rows(tokens, all_rows, false, visit);
+}
+
+Status Engine::embed_in_session(std::span<const TokenId> tokens,
+                                const std::function<void(size_t, std::span<const float>)>& visit) {
+  clear_session();
+  Status status = visit_rows(tokens, true, true, visit);
+  clear_session();
+  return status;
+}
+
+std::span<const TokenId> Engine::session_tokens() const {
+  return slots_.front()->known();
+}
+
+void Engine::truncate_session(uint32_t count) {
+  Slot& slot = *slots_.front();
+  slot.count = std::min(slot.count, count);
+  if (slot.stored <= slot.count) return;
+  if (pages_.truncate(slot.pages, slot.count)) {
+    slot.stored = slot.count;
+  } else {
+    pages_.release(slot.pages);
+    slot.stored = 0;
+    slot.count = 0;
+  }
+}
+
+void Engine::clear_session() {
+  Slot& slot = *slots_.front();
+  pages_.release(slot.pages);
+  slot.count = 0;
+  slot.stored = 0;
+}
+
+bool Engine::idle() const {
+  return waiting_.empty() && running() == 0;
+}
+
+size_t Engine::running() const {
+  return static_cast<size_t>(
+      std::count_if(slots_.begin(), slots_.end(), [](const auto& slot) { return slot->running; }));
+}
+
+uint64_t Engine::kv_bytes_used() const {
+  uint64_t bytes = 0;
+  for (uint32_t g = 0; g < shape_.kv.group_pages.size(); ++g) {
+    bytes += pages_.counts(g).used * backend::KvStore::page_bytes(model_->definition().program, shape_.kv, g);
+  }
+  return bytes;
+}
+
+std::vector<Engine::SlotView> Engine::slots() const {
+  std::vector<SlotView> views;
+  for (const auto& slot : slots_) {
+    views.push_back({slot->running, slot->id, slot->count, slot->stored, slot->result.generated});
+  }
+  return views;
+}
+
+}  // namespace mullama::engine

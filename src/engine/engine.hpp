@@ -1,0 +1,176 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/kv_store.hpp"
+#include "base/result.hpp"
+#include "engine/constraint.hpp"
+#include "engine/kv_pages.hpp"
+#include "engine/loaded_model.hpp"
+#include "engine/plan.hpp"
+#include "engine/scheduler.hpp"
+#include "engine/text_stream.hpp"
+#include "sampling/sampler.hpp"
+
+namespace mullama::engine {
+
+using RequestId = uint64_t;
+
+enum class FinishReason : uint8_t { stop, length, canceled, context_full, failed };
+
+/// What one request took (promise K).
+struct Receipt {
+  uint64_t kv_bytes = 0;  ///< KV pages the sequence held at its end.
+  uint64_t peak_scratch = 0;
+  uint64_t prefix_bytes_reused = 0;
+  uint64_t pages_evicted = 0;  ///< Cached pages that made room for it.
+  uint64_t tokens_cut = 0;     ///< Always 0: nothing is cut silently.
+};
+
+struct Request {
+  std::vector<TokenId> prompt;  ///< Ids below the vocabulary's size.
+  sampling::SamplerParams sampler;
+  int32_t max_tokens = -1;  ///< -1: until the model ends or the context is full.
+  std::vector<std::string> stop;
+  bool ignore_end_of_generation = false;
+  bool render_special = false;
+  /// Restricts the next token; null: free. The engine tells it of each token chosen.
+  std::shared_ptr<TokenConstraint> constraint;
+};
+
+struct Finish {
+  FinishReason reason = FinishReason::stop;
+  std::optional<Error> error;  ///< Of reason failed.
+  std::string stop_string;     ///< The one found, if any.
+  uint64_t seed = 0;
+  uint32_t prompt_tokens = 0;
+  uint32_t prompt_reused = 0;  ///< Of them found in the cache.
+  uint32_t generated = 0;
+  double queue_seconds = 0;
+  double prompt_seconds = 0;
+  double generate_seconds = 0;
+  Receipt receipt;
+};
+
+/// One thing that happened to a request in a step.
+struct Event {
+  RequestId request = 0;
+  TokenId token = -1;  ///< -1: none, as in a finish that only releases held text.
+  std::string text;
+  float logprob = 0;
+  std::vector<sampling::TokenLogProb> top;  ///< If asked for.
+  std::optional<Finish> finish;
+};
+
+/// Runs many sequences on one model: each step() batches one token of every answer under way with chunks of
+/// waiting prompts. Not thread-safe, but for cancel(); one thread owns the loop.
+///
+/// All memory that a sequence needs is taken when the engine is made. A request's result does not depend on
+/// the others.
+class Engine {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> create(std::shared_ptr<LoadedModel> model,
+                                                              const ContextParams& params);
+  ~Engine();
+
+  /// Queues a request for a sequence of its own, which ends with it; its pages stay findable as a prefix of
+  /// later ones.
+  [[nodiscard]] Result<RequestId> submit(Request request);
+
+  /// Keeps slot 0 as a session: its tokens outlive requests, and each request's prompt is appended to them.
+  [[nodiscard]] Result<RequestId> submit_to_session(Request request);
+  /// Adds tokens to the session and calls visit(index, logits) after each of the wanted ones has been
+  /// computed.
+  [[nodiscard]] Status evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
+                                           const std::function<void(size_t, std::span<const float>)>& visit);
+  /// The final norm's row of each token, for pooling; the session is left cleared.
+  [[nodiscard]] Status embed_in_session(std::span<const TokenId> tokens,
+                                        const std::function<void(size_t, std::span<const float>)>& visit);
+  [[nodiscard]] std::span<const TokenId> session_tokens() const;
+  /// Forgets the session's tokens from `count` on; those before keep their cells where windows allow, else
+  /// all are forgotten.
+  void truncate_session(uint32_t count);
+  void clear_session();
+
+  /// Computes one batch and appends what happened to `events`. False if there was nothing to do.
+  [[nodiscard]] Result<bool> step(std::vector<Event>& events);
+
+  /// Ends a request at the next step. Thread-safe.
+  void cancel(RequestId request);
+  /// Ends all requests, interrupting a running step. Thread-safe.
+  void cancel_all() noexcept { cancel_all_.store(true); }
+
+  [[nodiscard]] bool idle() const;
+  [[nodiscard]] size_t waiting() const { return waiting_.size(); }
+  [[nodiscard]] size_t running() const;
+  [[nodiscard]] const ContextShape& shape() const { return shape_; }
+  [[nodiscard]] LoadedModel& model() { return *model_; }
+  [[nodiscard]] const std::shared_ptr<LoadedModel>& shared_model() const { return model_; }
+  [[nodiscard]] KvPages& pages() { return pages_; }
+  [[nodiscard]] backend::KvStore& kv() { return kv_; }
+  [[nodiscard]] uint64_t kv_bytes_used() const;
+  /// What the model's use_mlock achieved for this KV cache.
+  [[nodiscard]] const memory::LockReport& lock_report() const { return lock_report_; }
+  void release_idle() { pages_.drop_cached(kv_); }
+
+  /// What a slot is doing, for status pages.
+  struct SlotView {
+    bool running = false;
+    RequestId request = 0;
+    uint32_t tokens = 0;
+    uint32_t stored = 0;
+    uint32_t generated = 0;
+  };
+  [[nodiscard]] std::vector<SlotView> slots() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Slot;
+  struct Waiting {
+    RequestId id;
+    Request request;
+    Clock::time_point submitted;
+  };
+
+  Engine() = default;
+  [[nodiscard]] Status check(const Request& request) const;
+  [[nodiscard]] Status begin(Slot& slot, RequestId id, Request request, Clock::time_point submitted);
+  void admit(std::vector<Event>& events);
+  void apply_cancellations(std::vector<Event>& events);
+  [[nodiscard]] Status run_chunks(std::span<const Chunk> chunks, std::span<const uint32_t> output_rows,
+                                  bool embeddings);
+  void choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
+  void finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
+              std::vector<Event>& events);
+  [[nodiscard]] std::span<float> output_row(size_t row) const;
+  [[nodiscard]] uint64_t bytes_held(const SequencePages& pages) const;
+  Status visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
+                    const std::function<void(size_t, std::span<const float>)>& visit);
+
+  std::shared_ptr<LoadedModel> model_;
+  LoadedModel::ScratchLease scratch_;
+  ContextShape shape_;
+  backend::KvStore kv_;
+  memory::LockReport lock_report_;
+  KvPages pages_;
+  memory::Buffer sequence_memory_;
+  memory::Buffer output_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::deque<Waiting> waiting_;
+  RequestId next_id_ = 1;
+  std::atomic<bool> cancel_all_{false};
+  std::mutex cancel_mutex_;
+  std::vector<RequestId> canceled_;
+};
+
+}  // namespace mullama::engine

@@ -1,0 +1,171 @@
+#include "engine/loaded_model.hpp"
+
+#include <unordered_map>
+#include <utility>
+
+#include "base/byte_size.hpp"
+#include "base/checked.hpp"
+#include "engine/plan.hpp"
+
+namespace mullama::engine {
+
+Result<std::shared_ptr<LoadedModel>> LoadedModel::load(const std::filesystem::path& path,
+                                                       const LoadParams& params, memory::Ledger ledger) {
+  std::shared_ptr<LoadedModel> model(new LoadedModel());
+  model->ledger_ = std::move(ledger);
+  model->params_ = params;
+  if (params.use_mmap || params.vocabulary_only) {
+    MULLAMA_ASSIGN(model->file_, gguf::File::open(path));
+  } else {
+    MULLAMA_ASSIGN(model->file_, gguf::File::open_header(path, model->ledger_));
+  }
+  if (!params.vocabulary_only) {
+    MULLAMA_ASSIGN(model->definition_, model::define(model->file_));
+    if (params.gpu_layers != 0 && params.warn) {
+      params.warn(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU",
+                              params.gpu_layers));
+    }
+    MULLAMA_ASSIGN(std::vector<memory::PlanRow> rows, plan_model(model->file_, model->definition_, params));
+    // The header is in the ledger already.
+    std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::runtime; });
+    MULLAMA_TRY(model->ledger_.fits(rows));
+  }
+  MULLAMA_ASSIGN(text::Tokenizer tokenizer,
+                 text::Tokenizer::create(model->file_, model->ledger_, params.tokenizer));
+  model->tokenizer_.emplace(std::move(tokenizer));
+  if (!params.vocabulary_only) {
+    MULLAMA_TRY(model->take_weights());
+    MULLAMA_TRY(model::load_ropes(model->definition_));
+  }
+  MULLAMA_TRY(model->file_.intact());
+  if (params.vocabulary_only) return model;
+  MULLAMA_ASSIGN(model->backend_, backend::Backend::create(params.backend, model->ledger_));
+  return model;
+}
+
+LoadedModel::~LoadedModel() = default;
+
+Status LoadedModel::take_weights() {
+  MULLAMA_TRY(params_.use_mmap ? map_weights() : copy_weights());
+  return params_.use_mlock ? lock_weights() : Status();
+}
+
+Status LoadedModel::map_weights() {
+  for (const gguf::File::Mapping& mapping : file_.mappings()) {
+    MULLAMA_ASSIGN(memory::Charge charge,
+                   ledger_.charge_mapping(memory::Pool::weights_mapped, mapping.file.bytes(),
+                                          "the mapped model file"));
+    mapped_.push_back(std::move(charge));
+  }
+  return {};
+}
+
+/// One buffer holds every tensor; the definition's matrices then point into it and the file is let go.
+Status LoadedModel::copy_weights() {
+  MULLAMA_ASSIGN(owned_weights_, ledger_.take(memory::Pool::weights, owned_weight_bytes(file_),
+                                              memory::Placement::huge, "the model's weights"));
+  std::unordered_map<const gguf::TensorInfo*, const std::byte*> places;
+  size_t offset = 0;
+  for (const gguf::TensorInfo& tensor : file_.tensors()) {
+    const std::span<std::byte> place(owned_weights_.data() + offset, tensor.bytes);
+    MULLAMA_TRY(file_.read_tensor(tensor, place));
+    places[&tensor] = place.data();
+    offset += round_up(tensor.bytes, kOwnedTensorAlignment);
+  }
+  for (size_t i = 0; i < definition_.weights.size(); ++i) {
+    const model::WeightInfo& info = definition_.infos[i];
+    definition_.weights[i].data = places.at(info.tensor) + info.offset;
+  }
+  file_.close_sources();
+  return {};
+}
+
+Result<memory::LockReport> LoadedModel::lock(std::span<const std::byte> range, memory::LockMode mode) const {
+  const memory::LockReport report = memory::lock_range(range, mode);
+  if (report.complete()) return report;
+  const std::string warning = memory::lock_warning(report);
+  if (params_.mlock_required) return fail(ErrorCode::permission, "{}", warning);
+  if (params_.warn) params_.warn(warning);
+  return report;
+}
+
+Status LoadedModel::lock_weights() {
+  std::vector<std::span<const std::byte>> ranges;
+  for (const gguf::File::Mapping& mapping : file_.mappings()) ranges.push_back(mapping.file.bytes());
+  if (owned_weights_.size() > 0) ranges.emplace_back(owned_weights_.data(), owned_weights_.size());
+  for (const auto range : ranges) {
+    MULLAMA_ASSIGN(const memory::LockReport report, lock(range, memory::LockMode::now));
+    lock_report_ += report;
+  }
+  return {};
+}
+
+uint64_t LoadedModel::weight_bytes() const {
+  uint64_t bytes = owned_weights_.size();
+  for (const memory::Charge& charge : mapped_) bytes += charge.bytes();
+  return bytes;
+}
+
+Status LoadedModel::resize_scratch(uint32_t max_tokens) {
+  const uint32_t before = scratch_.max_tokens();
+  if (before == max_tokens) return {};
+  // The old one goes first: both together were never planned.
+  scratch_ = backend::Scratch();
+  if (max_tokens == 0) return {};
+  auto larger = backend_->make_scratch(definition_.program, definition_.weights, max_tokens, ledger_);
+  if (larger) {
+    scratch_ = std::move(*larger);
+    return {};
+  }
+  if (before != 0) {
+    MULLAMA_ASSIGN(scratch_,
+                   backend_->make_scratch(definition_.program, definition_.weights, before, ledger_));
+  }
+  return tl::unexpected<Error>(std::move(larger).error());
+}
+
+Result<LoadedModel::ScratchLease> LoadedModel::lease_scratch(uint32_t max_tokens) {
+  const std::lock_guard lock(run_mutex_);
+  if (max_tokens > scratch_.max_tokens()) MULLAMA_TRY(resize_scratch(max_tokens));
+  leases_.insert(max_tokens);
+  ScratchLease lease;
+  lease.model_ = shared_from_this();
+  lease.max_tokens_ = max_tokens;
+  return lease;
+}
+
+void LoadedModel::return_lease(uint32_t max_tokens) {
+  const std::lock_guard lock(run_mutex_);
+  leases_.erase(leases_.find(max_tokens));
+  const uint32_t largest = leases_.empty() ? 0 : *leases_.rbegin();
+  // A smaller scratch fits where the larger one was; should the system refuse it, the next run says so.
+  if (largest < scratch_.max_tokens()) static_cast<void>(resize_scratch(largest));
+}
+
+uint64_t LoadedModel::scratch_bytes() const {
+  const std::lock_guard lock(run_mutex_);
+  return scratch_.buffer().size();
+}
+
+Status LoadedModel::run(const backend::Batch& batch, backend::KvStore& kv, std::span<float> output,
+                        const std::atomic<bool>* cancel) {
+  const std::lock_guard lock(run_mutex_);
+  if (scratch_.max_tokens() < batch.tokens.size()) MULLAMA_TRY(resize_scratch(*leases_.rbegin()));
+  MULLAMA_TRY(backend_->run(definition_.program, definition_.weights, batch, kv, scratch_, output, cancel));
+  return file_.intact();
+}
+
+LoadedModel::ScratchLease::ScratchLease(ScratchLease&& other) noexcept
+    : model_(std::move(other.model_)), max_tokens_(std::exchange(other.max_tokens_, 0)) {}
+
+LoadedModel::ScratchLease& LoadedModel::ScratchLease::operator=(ScratchLease&& other) noexcept {
+  std::swap(model_, other.model_);
+  std::swap(max_tokens_, other.max_tokens_);
+  return *this;
+}
+
+LoadedModel::ScratchLease::~ScratchLease() {
+  if (model_) model_->return_lease(max_tokens_);
+}
+
+}  // namespace mullama::engine

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/kv_store.hpp"
+#include "base/result.hpp"
+#include "gguf/file.hpp"
+#include "memory/pool.hpp"
+#include "model/definition.hpp"
+
+namespace mullama::engine {
+
+struct LoadParams;
+
+/// What a context is made of.
+struct ContextParams {
+  uint32_t n_ctx = 0;  ///< KV cells a sequence; 0: min(4096, trained context).
+  uint32_t n_batch = 512;
+  uint32_t n_sequences = 1;
+  uint32_t output_rows = 0;  ///< Rows of logits one step may want; 0: one a sequence.
+  kernels::KvType key_type = kernels::KvType::f16;
+  kernels::KvType value_type = kernels::KvType::f16;
+  bool rotate = true;  ///< Hadamard rotation where K or V is quantized.
+};
+
+/// Owned tensors start on a cache line.
+inline constexpr size_t kOwnedTensorAlignment = 64;
+[[nodiscard]] uint64_t owned_weight_bytes(const gguf::File& file);
+
+/// A context's sizes as they follow from its parameters, checked against the model.
+struct ContextShape {
+  uint32_t n_ctx = 0;
+  uint32_t n_batch = 0;
+  uint32_t n_sequences = 1;
+  uint32_t output_rows = 1;
+  backend::KvParams kv;
+  std::vector<uint32_t> sequence_pages;  ///< For each KV group.
+  uint64_t kv_bytes = 0;
+  uint64_t page_table_bytes = 0;
+  uint64_t sequence_bytes = 0;  ///< Token ids and page lists of all sequences.
+  uint64_t output_bytes = 0;
+  uint64_t scratch_bytes = 0;
+};
+[[nodiscard]] Result<ContextShape> shape_context(const model::Definition& definition,
+                                                 const ContextParams& params, unsigned threads);
+
+/// Rows of what loading takes, from the very functions the owners allocate with.
+[[nodiscard]] Result<std::vector<memory::PlanRow>> plan_model(const gguf::File& file,
+                                                              const model::Definition& definition,
+                                                              const LoadParams& params);
+/// Rows of what a context takes beside its model. Scratch is shared by the contexts of a model: count it
+/// once.
+[[nodiscard]] std::vector<memory::PlanRow> plan_context(const ContextShape& shape);
+
+}  // namespace mullama::engine

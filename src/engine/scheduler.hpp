@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace mullama::engine {
+
+/// What the scheduler needs to know of a running sequence.
+struct Candidate {
+  uint32_t slot = 0;
+  uint32_t pending = 0;   ///< Tokens not yet in the KV cache, at least 1.
+  bool decoding = false;  ///< Its prompt is done: one token at a time.
+  uint64_t arrival = 0;   ///< Earlier is smaller.
+};
+
+struct Chunk {
+  uint32_t slot = 0;
+  uint32_t tokens = 0;
+};
+
+/// Chooses the tokens of the next step, at most `budget`: one for each decoding sequence, so that no answer
+/// stalls, then prompts in the order of their arrival, in chunks of what is left. Beside decoding sequences,
+/// prompts get at most half of the budget, which bounds the time between two tokens of an answer.
+/// Precondition: budget >= number of candidates.
+[[nodiscard]] std::vector<Chunk> schedule(std::span<const Candidate> candidates, uint32_t budget);
+
+}  // namespace mullama::engine

@@ -1,0 +1,429 @@
+#pragma once
+
+#include "kernels/kernel_table.hpp"
+#include "quant/blocks.hpp"
+
+namespace mullama::kernels {
+namespace {
+
+/// How a tensor type's blocks become tiles: 16 rows interleaved as unsigned bytes. A tile is a run of blocks
+/// of 32 columns; a block is [8 quads][16 rows][4 columns] bytes, then for each group of 16 or 32 columns 16
+/// f32 scales, then, if the type has minimums, as many sets of 16 f32 minimums.
+struct TileShape {
+  int bits;    ///< The bytes are under 2^bits.
+  int offset;  ///< Implicit: value = scale * (byte - offset) [+ minimum].
+  int groups;  ///< Scales a row and block: 1, or 2 for groups of 16.
+  bool has_minimum;
+  uint32_t blocks;      ///< Blocks of 32 columns that one file block holds.
+  uint32_t file_bytes;  ///< Bytes of a file block.
+
+  [[nodiscard]] constexpr uint32_t scales_at() const { return 512; }
+  [[nodiscard]] constexpr uint32_t minimums_at() const { return 512 + 64 * static_cast<uint32_t>(groups); }
+  [[nodiscard]] constexpr uint32_t block_bytes() const {
+    return 512 + 64 * static_cast<uint32_t>(groups) * (has_minimum ? 2 : 1);
+  }
+};
+
+template <class L>
+[[gnu::always_inline]] inline void store_quad(uint8_t* block, int quad, const typename L::I& x) {
+  L::store_int(block + 64 * quad, x);
+}
+
+template <class L>
+[[gnu::always_inline]] inline void store_scale(uint8_t* block, int group, const typename L::F& x) {
+  L::store(reinterpret_cast<float*>(block + 512 + 64 * group), x);
+}
+
+template <class L>
+[[gnu::always_inline]] inline typename L::F negated(const typename L::F& x) {
+  return L::as_float(L::xor_int(L::as_int(x), L::splat_int(INT32_MIN)));
+}
+
+/// Byte k of each lane as a number.
+template <class L, int k>
+[[gnu::always_inline]] inline typename L::I byte_of(const typename L::I& x) {
+  if constexpr (k == 3) return L::template shr<24>(x);
+  return L::and_int(L::template shr<8 * k>(x), L::splat_int(255));
+}
+
+template <class L>
+[[gnu::always_inline]] inline typename L::I low_nibbles(const typename L::I& x) {
+  return L::and_int(x, L::splat_int(0x0f0f0f0f));
+}
+
+template <class L>
+[[gnu::always_inline]] inline typename L::I high_nibbles(const typename L::I& x) {
+  return low_nibbles<L>(L::template shr<4>(x));
+}
+
+/// Bits [shift, shift + 2) of each byte.
+template <class L, int shift>
+[[gnu::always_inline]] inline typename L::I two_bits(const typename L::I& x) {
+  return L::and_int(L::template shr<shift>(x), L::splat_int(0x03030303));
+}
+
+/// Bit `bit` of each byte, moved to bit `to`.
+template <class L, int bit, int to>
+[[gnu::always_inline]] inline typename L::I one_bit(const typename L::I& x) {
+  const typename L::I mask = L::splat_int(0x01010101 << to);
+  if constexpr (bit >= to) {
+    return L::and_int(L::template shr<bit - to>(x), mask);
+  } else {
+    return L::and_int(L::template shl<to - bit>(x), mask);
+  }
+}
+
+/// Calls body with integral constants 0 .. n - 1.
+template <int k>
+struct Constant {
+  static constexpr int value = k;
+};
+template <int n, int k = 0, class Body>
+[[gnu::always_inline]] inline void repeat(Body&& body) {
+  if constexpr (k < n) {
+    body(Constant<k>{});
+    repeat<n, k + 1>(body);
+  }
+}
+
+/// 16 file bytes of nibbles: low ones are columns 0 to 15, high ones 16 to 31.
+template <class L>
+[[gnu::always_inline]] inline void unpack_nibble_block(const uint8_t* p, size_t stride, uint8_t* block) {
+  typename L::I raw[4];
+  L::load_rows(p, stride, raw);
+  for (int j = 0; j < 4; ++j) {
+    store_quad<L>(block, j, low_nibbles<L>(raw[j]));
+    store_quad<L>(block, j + 4, high_nibbles<L>(raw[j]));
+  }
+}
+
+/// The same with a fifth bit each from `high`, one bit a column.
+template <class L>
+[[gnu::always_inline]] inline void unpack_fifth_bit_block(const uint8_t* p, size_t stride,
+                                                          const typename L::I& high, uint8_t* block) {
+  typename L::I raw[4];
+  L::load_rows(p, stride, raw);
+  repeat<4>([&](auto j) __attribute__((always_inline)) {
+    constexpr int kQuad = decltype(j)::value;
+    store_quad<L>(block, kQuad, L::or_int(low_nibbles<L>(raw[kQuad]), L::template spread_bits<kQuad>(high)));
+    store_quad<L>(block, kQuad + 4,
+                  L::or_int(high_nibbles<L>(raw[kQuad]), L::template spread_bits<kQuad + 4>(high)));
+  });
+}
+
+/// The same with each nibble looked up in 16 bytes.
+template <class L>
+[[gnu::always_inline]] inline void unpack_lookup_block(const uint8_t* p, size_t stride, const uint8_t* table,
+                                                       uint8_t* block) {
+  typename L::I raw[4];
+  L::load_rows(p, stride, raw);
+  for (int j = 0; j < 4; ++j) {
+    store_quad<L>(block, j, L::lookup(table, low_nibbles<L>(raw[j])));
+    store_quad<L>(block, j + 4, L::lookup(table, high_nibbles<L>(raw[j])));
+  }
+}
+
+template <class L>
+struct TileQ4_0 {
+  static constexpr TileShape kShape{4, 8, 1, false, 1, sizeof(quant::BlockQ4_0)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    store_scale<L>(tile, 0, L::half_rows(p, stride));
+    unpack_nibble_block<L>(p + 2, stride, tile);
+  }
+};
+
+template <class L>
+struct TileQ4_1 {
+  static constexpr TileShape kShape{4, 0, 1, true, 1, sizeof(quant::BlockQ4_1)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    const typename L::I pair = L::int_rows(p, stride);
+    store_scale<L>(tile, 0, L::half_low(pair));
+    store_scale<L>(tile, 1, L::half_low(L::template shr<16>(pair)));
+    unpack_nibble_block<L>(p + 4, stride, tile);
+  }
+};
+
+template <class L>
+struct TileQ5_0 {
+  static constexpr TileShape kShape{5, 16, 1, false, 1, sizeof(quant::BlockQ5_0)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    store_scale<L>(tile, 0, L::half_rows(p, stride));
+    unpack_fifth_bit_block<L>(p + 6, stride, L::int_rows(p + 2, stride), tile);
+  }
+};
+
+template <class L>
+struct TileQ5_1 {
+  static constexpr TileShape kShape{5, 0, 1, true, 1, sizeof(quant::BlockQ5_1)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    const typename L::I pair = L::int_rows(p, stride);
+    store_scale<L>(tile, 0, L::half_low(pair));
+    store_scale<L>(tile, 1, L::half_low(L::template shr<16>(pair)));
+    unpack_fifth_bit_block<L>(p + 8, stride, L::int_rows(p + 4, stride), tile);
+  }
+};
+
+template <class L>
+struct TileQ8_0 {
+  static constexpr TileShape kShape{8, 128, 1, false, 1, sizeof(quant::BlockQ8_0)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    store_scale<L>(tile, 0, L::half_rows(p, stride));
+    const typename L::I flip = L::splat_int(static_cast<int32_t>(0x80808080));
+    for (int half = 0; half < 2; ++half) {
+      typename L::I raw[4];
+      L::load_rows(p + 2 + 16 * half, stride, raw);
+      for (int j = 0; j < 4; ++j) store_quad<L>(tile, 4 * half + j, L::xor_int(raw[j], flip));
+    }
+  }
+};
+
+/// kIq4Values + 128
+[[maybe_unused]] alignas(16) constexpr uint8_t kIq4Bytes[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                                                129, 141, 153, 166, 181, 197, 217, 241};
+/// kMxfp4Values + 12
+[[maybe_unused]] alignas(16) constexpr uint8_t kMxfp4Bytes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                                                  12, 11, 10, 9,  8,  6,  4,  0};
+
+template <class L>
+struct TileIQ4_NL {
+  static constexpr TileShape kShape{8, 128, 1, false, 1, sizeof(quant::BlockIQ4_NL)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    store_scale<L>(tile, 0, L::half_rows(p, stride));
+    unpack_lookup_block<L>(p + 2, stride, kIq4Bytes, tile);
+  }
+};
+
+template <class L>
+struct TileMXFP4 {
+  static constexpr TileShape kShape{5, 12, 1, false, 1, sizeof(quant::BlockMXFP4)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    using I = typename L::I;
+    // The scale is 2^(e - 128): e of 0 and 1 give subnormals.
+    const I e = byte_of<L, 0>(L::int_rows(p, stride));
+    const I tiny = L::template shl<21>(L::add_int(e, L::splat_int(1)));
+    const I normal = L::template shl<23>(L::sub_int(e, L::splat_int(1)));
+    store_scale<L>(tile, 0,
+                   L::pick_greater(L::to_float(e), L::splat(1.5f), L::as_float(normal), L::as_float(tiny)));
+    unpack_lookup_block<L>(p + 1, stride, kMxfp4Bytes, tile);
+  }
+};
+
+template <class L>
+struct TileQ2_K {
+  static constexpr TileShape kShape{2, 0, 2, true, 8, sizeof(quant::BlockQ2_K)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    using F = typename L::F;
+    using I = typename L::I;
+    const I pair = L::int_rows(p + 80, stride);
+    const F d = L::half_low(pair);
+    const F dmin = negated<L>(L::half_low(L::template shr<16>(pair)));
+    I scales[4];
+    L::load_rows(p, stride, scales);
+    repeat<16>([&](auto g) __attribute__((always_inline)) {
+      constexpr int kGroup = decltype(g)::value;
+      uint8_t* block = tile + kGroup / 2 * static_cast<int>(kShape.block_bytes());
+      const I both = byte_of<L, kGroup % 4>(scales[kGroup / 4]);
+      store_scale<L>(block, kGroup % 2, L::mul(d, L::to_float(L::and_int(both, L::splat_int(15)))));
+      store_scale<L>(block, 2 + kGroup % 2, L::mul(dmin, L::to_float(L::template shr<4>(both))));
+    });
+    for (int part = 0; part < 4; ++part) {
+      I raw[4];
+      L::load_rows(p + 16 + 16 * part, stride, raw);
+      uint8_t* half = tile + part / 2 * 4 * static_cast<int>(kShape.block_bytes());
+      repeat<4>([&](auto s) __attribute__((always_inline)) {
+        constexpr int kPlace = decltype(s)::value;
+        for (int j = 0; j < 4; ++j) {
+          store_quad<L>(half + kPlace * static_cast<int>(kShape.block_bytes()), part % 2 * 4 + j,
+                        two_bits<L, 2 * kPlace>(raw[j]));
+        }
+      });
+    }
+  }
+};
+
+template <class L>
+struct TileQ3_K {
+  static constexpr TileShape kShape{3, 4, 2, false, 8, sizeof(quant::BlockQ3_K)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    using F = typename L::F;
+    using I = typename L::I;
+    // The last 16 bytes of the block: two of qs, twelve of scales, d.
+    I tail[4];
+    L::load_rows(p + 94, stride, tail);
+    const F d = L::half_low(L::template shr<16>(tail[3]));
+    I packed[3];
+    for (int k = 0; k < 3; ++k)
+      packed[k] = L::or_int(L::template shr<16>(tail[k]), L::template shl<16>(tail[k + 1]));
+    const I high = packed[2];
+    const I sixes[4] = {
+        L::or_int(low_nibbles<L>(packed[0]), L::template shl<4>(two_bits<L, 0>(high))),
+        L::or_int(low_nibbles<L>(packed[1]), L::template shl<4>(two_bits<L, 2>(high))),
+        L::or_int(high_nibbles<L>(packed[0]), L::template shl<4>(two_bits<L, 4>(high))),
+        L::or_int(high_nibbles<L>(packed[1]), L::template shl<4>(two_bits<L, 6>(high))),
+    };
+    repeat<16>([&](auto g) __attribute__((always_inline)) {
+      constexpr int kGroup = decltype(g)::value;
+      const I scale = L::sub_int(byte_of<L, kGroup % 4>(sixes[kGroup / 4]), L::splat_int(32));
+      store_scale<L>(tile + kGroup / 2 * static_cast<int>(kShape.block_bytes()), kGroup % 2,
+                     L::mul(d, L::to_float(scale)));
+    });
+    for (int part = 0; part < 2; ++part) {
+      I mask[4];
+      L::load_rows(p + 16 * part, stride, mask);
+      repeat<2>([&](auto h) __attribute__((always_inline)) {
+        constexpr int kHalf = decltype(h)::value;
+        I raw[4];
+        L::load_rows(p + 32 + 32 * kHalf + 16 * part, stride, raw);
+        repeat<4>([&](auto s) __attribute__((always_inline)) {
+          constexpr int kPlace = decltype(s)::value;
+          uint8_t* block = tile + (4 * kHalf + kPlace) * static_cast<int>(kShape.block_bytes());
+          for (int j = 0; j < 4; ++j) {
+            store_quad<L>(
+                block, 4 * part + j,
+                L::or_int(two_bits<L, 2 * kPlace>(raw[j]), one_bit<L, 4 * kHalf + kPlace, 2>(mask[j])));
+          }
+        });
+      });
+    }
+  }
+};
+
+/// Writes the eight scales and minimums of a Q4_K or Q5_K block from its 16 bytes of header.
+template <class L>
+[[gnu::always_inline]] inline void unpack_k_scales(const uint8_t* p, size_t stride, uint32_t block_bytes,
+                                                   uint8_t* tile) {
+  using F = typename L::F;
+  using I = typename L::I;
+  I header[4];
+  L::load_rows(p, stride, header);
+  const F d = L::half_low(header[0]);
+  const F dmin = negated<L>(L::half_low(L::template shr<16>(header[0])));
+  const I six = L::splat_int(0x3f3f3f3f);
+  const I scales[2] = {
+      L::and_int(header[1], six),
+      L::or_int(low_nibbles<L>(header[3]), L::template shl<4>(two_bits<L, 6>(header[1]))),
+  };
+  const I minimums[2] = {
+      L::and_int(header[2], six),
+      L::or_int(high_nibbles<L>(header[3]), L::template shl<4>(two_bits<L, 6>(header[2]))),
+  };
+  repeat<8>([&](auto g) __attribute__((always_inline)) {
+    constexpr int kGroup = decltype(g)::value;
+    uint8_t* block = tile + kGroup * static_cast<int>(block_bytes);
+    store_scale<L>(block, 0, L::mul(d, L::to_float(byte_of<L, kGroup % 4>(scales[kGroup / 4]))));
+    store_scale<L>(block, 1, L::mul(dmin, L::to_float(byte_of<L, kGroup % 4>(minimums[kGroup / 4]))));
+  });
+}
+
+template <class L>
+struct TileQ4_K {
+  static constexpr TileShape kShape{4, 0, 1, true, 8, sizeof(quant::BlockQ4_K)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    unpack_k_scales<L>(p, stride, kShape.block_bytes(), tile);
+    for (int part = 0; part < 8; ++part) {
+      typename L::I raw[4];
+      L::load_rows(p + 16 + 16 * part, stride, raw);
+      uint8_t* block = tile + part / 2 * 2 * static_cast<int>(kShape.block_bytes());
+      for (int j = 0; j < 4; ++j) {
+        store_quad<L>(block, part % 2 * 4 + j, low_nibbles<L>(raw[j]));
+        store_quad<L>(block + kShape.block_bytes(), part % 2 * 4 + j, high_nibbles<L>(raw[j]));
+      }
+    }
+  }
+};
+
+template <class L>
+struct TileQ5_K {
+  static constexpr TileShape kShape{5, 0, 1, true, 8, sizeof(quant::BlockQ5_K)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    using I = typename L::I;
+    unpack_k_scales<L>(p, stride, kShape.block_bytes(), tile);
+    for (int part = 0; part < 2; ++part) {
+      I high[4];
+      L::load_rows(p + 16 + 16 * part, stride, high);
+      repeat<4>([&](auto quarter) __attribute__((always_inline)) {
+        constexpr int kQuarter = decltype(quarter)::value;
+        I raw[4];
+        L::load_rows(p + 48 + 32 * kQuarter + 16 * part, stride, raw);
+        uint8_t* block = tile + 2 * kQuarter * static_cast<int>(kShape.block_bytes());
+        for (int j = 0; j < 4; ++j) {
+          store_quad<L>(block, 4 * part + j,
+                        L::or_int(low_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter, 4>(high[j])));
+          store_quad<L>(block + kShape.block_bytes(), 4 * part + j,
+                        L::or_int(high_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter + 1, 4>(high[j])));
+        }
+      });
+    }
+  }
+};
+
+template <class L>
+struct TileQ6_K {
+  static constexpr TileShape kShape{6, 32, 2, false, 8, sizeof(quant::BlockQ6_K)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    using F = typename L::F;
+    using I = typename L::I;
+    const F d = L::half_rows(p + 208, stride);
+    I scales[4];
+    L::load_rows(p + 192, stride, scales);
+    repeat<16>([&](auto g) __attribute__((always_inline)) {
+      constexpr int kGroup = decltype(g)::value;
+      // Signed bytes: flipping the top bit adds 128.
+      const I flipped = L::xor_int(scales[kGroup / 4], L::splat_int(static_cast<int32_t>(0x80808080)));
+      const I scale = L::sub_int(byte_of<L, kGroup % 4>(flipped), L::splat_int(128));
+      store_scale<L>(tile + kGroup / 2 * static_cast<int>(kShape.block_bytes()), kGroup % 2,
+                     L::mul(d, L::to_float(scale)));
+    });
+    for (int half = 0; half < 2; ++half) {
+      for (int part = 0; part < 2; ++part) {
+        I high[4];
+        I first[4];
+        I second[4];
+        L::load_rows(p + 128 + 32 * half + 16 * part, stride, high);
+        L::load_rows(p + 64 * half + 16 * part, stride, first);
+        L::load_rows(p + 64 * half + 32 + 16 * part, stride, second);
+        uint8_t* block = tile + 4 * half * static_cast<int>(kShape.block_bytes());
+        for (int j = 0; j < 4; ++j) {
+          uint8_t* at = block;
+          const int quad = 4 * part + j;
+          store_quad<L>(at, quad,
+                        L::or_int(low_nibbles<L>(first[j]), L::template shl<4>(two_bits<L, 0>(high[j]))));
+          at += kShape.block_bytes();
+          store_quad<L>(at, quad,
+                        L::or_int(low_nibbles<L>(second[j]), L::template shl<4>(two_bits<L, 2>(high[j]))));
+          at += kShape.block_bytes();
+          store_quad<L>(at, quad,
+                        L::or_int(high_nibbles<L>(first[j]), L::template shl<4>(two_bits<L, 4>(high[j]))));
+          at += kShape.block_bytes();
+          store_quad<L>(at, quad,
+                        L::or_int(high_nibbles<L>(second[j]), L::template shl<4>(two_bits<L, 6>(high[j]))));
+        }
+      }
+    }
+  }
+};
+
+template <class L>
+struct TileIQ4_XS {
+  static constexpr TileShape kShape{8, 128, 1, false, 8, sizeof(quant::BlockIQ4_XS)};
+  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+    using I = typename L::I;
+    I header[4];
+    L::load_rows(p, stride, header);
+    const typename L::F d = L::half_low(header[0]);
+    const I high = L::template shr<16>(header[0]);
+    const I low = header[1];
+    repeat<8>([&](auto g) __attribute__((always_inline)) {
+      constexpr int kGroup = decltype(g)::value;
+      uint8_t* block = tile + kGroup * static_cast<int>(kShape.block_bytes());
+      const I four = L::and_int(L::template shr<4 * kGroup>(low), L::splat_int(15));
+      const I two = L::and_int(L::template shr<2 * kGroup>(high), L::splat_int(3));
+      const I scale = L::sub_int(L::or_int(four, L::template shl<4>(two)), L::splat_int(32));
+      store_scale<L>(block, 0, L::mul(d, L::to_float(scale)));
+      unpack_lookup_block<L>(p + 8 + 16 * kGroup, stride, kIq4Bytes, block);
+    });
+  }
+};
+
+}  // namespace
+}  // namespace mullama::kernels

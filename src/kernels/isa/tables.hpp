@@ -1,0 +1,14 @@
+#pragma once
+
+#include "kernels/kernel_table.hpp"
+
+namespace mullama::kernels {
+
+extern const KernelTable kScalarTable;
+extern const KernelTable kAvx2Table;
+extern const KernelTable kAvxVnniTable;
+extern const KernelTable kAvx512Table;
+extern const KernelTable kAvx512VnniTable;
+extern const KernelTable kNeonTable;
+
+}  // namespace mullama::kernels

@@ -1,0 +1,40 @@
+#include "engine/scheduler.hpp"
+
+#include <gtest/gtest.h>
+
+namespace mullama::engine {
+namespace {
+
+TEST(Scheduler, DecodingSequencesAlwaysGetTheirToken) {
+  const Candidate candidates[] = {{0, 4000, false, 1}, {1, 1, true, 2}, {2, 1, true, 3}};
+  const auto chunks = schedule(candidates, 512);
+  ASSERT_EQ(chunks.size(), 3u);
+  EXPECT_EQ(chunks[0].slot, 1u);
+  EXPECT_EQ(chunks[0].tokens, 1u);
+  EXPECT_EQ(chunks[1].slot, 2u);
+  EXPECT_EQ(chunks[2].slot, 0u);
+  EXPECT_EQ(chunks[2].tokens, 256u) << "beside answers under way, a prompt gets half of the budget";
+}
+
+TEST(Scheduler, PromptsAreServedInTheOrderOfTheirArrival) {
+  const Candidate candidates[] = {{0, 300, false, 9}, {1, 300, false, 4}};
+  const auto chunks = schedule(candidates, 512);
+  ASSERT_EQ(chunks.size(), 2u);
+  EXPECT_EQ(chunks[0].slot, 1u);
+  EXPECT_EQ(chunks[0].tokens, 300u);
+  EXPECT_EQ(chunks[1].slot, 0u);
+  EXPECT_EQ(chunks[1].tokens, 212u);
+}
+
+TEST(Scheduler, NeverExceedsTheBudget) {
+  for (uint32_t budget = 3; budget < 40; ++budget) {
+    const Candidate candidates[] = {{0, 17, false, 1}, {1, 1, true, 2}, {2, 9, false, 3}};
+    uint32_t total = 0;
+    for (const Chunk& chunk : schedule(candidates, budget)) total += chunk.tokens;
+    EXPECT_LE(total, budget);
+    EXPECT_GE(total, 2u);
+  }
+}
+
+}  // namespace
+}  // namespace mullama::engine
