@@ -19,7 +19,7 @@ endif()
 # kernels that want a fused multiply-add say so.
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off)
 if(MULLAMA_SANITIZE)
-  add_compile_options(-fsanitize=${MULLAMA_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_compile_options(-fsanitize=${MULLAMA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${MULLAMA_SANITIZE})
 endif()
 

@@ -119,6 +119,8 @@ class Engine {
   [[nodiscard]] KvPages& pages() { return pages_; }
   [[nodiscard]] backend::KvStore& kv() { return kv_; }
   [[nodiscard]] uint64_t kv_bytes_used() const;
+  /// What the model's use_mlock achieved for this KV cache.
+  [[nodiscard]] const memory::LockReport& lock_report() const { return lock_report_; }
   void release_idle() { pages_.drop_cached(kv_); }
 
   /// What a slot is doing, for status pages.
@@ -159,6 +161,7 @@ class Engine {
   LoadedModel::ScratchLease scratch_;
   ContextShape shape_;
   backend::KvStore kv_;
+  memory::LockReport lock_report_;
   KvPages pages_;
   memory::Buffer sequence_memory_;
   memory::Buffer output_;

@@ -1,6 +1,6 @@
 #include "engine/loaded_model.hpp"
 
-#include <cstring>
+#include <unordered_map>
 #include <utility>
 
 #include "base/byte_size.hpp"
@@ -14,23 +14,31 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::load(const std::filesystem::pa
   std::shared_ptr<LoadedModel> model(new LoadedModel());
   model->ledger_ = std::move(ledger);
   model->params_ = params;
-  MULLAMA_ASSIGN(model->file_, gguf::File::open(path));
+  if (params.use_mmap || params.vocabulary_only) {
+    MULLAMA_ASSIGN(model->file_, gguf::File::open(path));
+  } else {
+    MULLAMA_ASSIGN(model->file_, gguf::File::open_header(path, model->ledger_));
+  }
   if (!params.vocabulary_only) {
     MULLAMA_ASSIGN(model->definition_, model::define(model->file_));
     if (params.gpu_layers != 0 && params.warn) {
       params.warn(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU",
                               params.gpu_layers));
     }
-    MULLAMA_ASSIGN(const std::vector<memory::PlanRow> rows,
-                   plan_model(model->file_, model->definition_, params));
+    MULLAMA_ASSIGN(std::vector<memory::PlanRow> rows, plan_model(model->file_, params));
+    // The header is in the ledger already.
+    std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::runtime; });
     MULLAMA_TRY(model->ledger_.fits(rows));
   }
   MULLAMA_ASSIGN(text::Tokenizer tokenizer,
                  text::Tokenizer::create(model->file_, model->ledger_, params.tokenizer));
   model->tokenizer_.emplace(std::move(tokenizer));
+  if (!params.vocabulary_only) {
+    MULLAMA_TRY(model->take_weights());
+    MULLAMA_TRY(model::load_ropes(model->definition_));
+  }
+  MULLAMA_TRY(model->file_.intact());
   if (params.vocabulary_only) return model;
-  MULLAMA_TRY(model->take_weights());
-  MULLAMA_TRY(model::load_ropes(model->definition_));
   MULLAMA_ASSIGN(model->backend_, backend::Backend::create(params.backend, model->ledger_));
   return model;
 }
@@ -38,29 +46,64 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::load(const std::filesystem::pa
 LoadedModel::~LoadedModel() = default;
 
 Status LoadedModel::take_weights() {
-  if (params_.use_mmap) {
-    MULLAMA_ASSIGN(mapped_, ledger_.charge(memory::Pool::weights_mapped, memory::kHost, file_.file_bytes(),
-                                           "the mapped model file"));
-    return {};
+  MULLAMA_TRY(params_.use_mmap ? map_weights() : copy_weights());
+  return params_.use_mlock ? lock_weights() : Status();
+}
+
+Status LoadedModel::map_weights() {
+  for (const gguf::File::Mapping& mapping : file_.mappings()) {
+    MULLAMA_ASSIGN(memory::Charge charge,
+                   ledger_.charge_mapping(memory::Pool::weights_mapped, mapping.file.bytes(),
+                                          "the mapped model file"));
+    mapped_.push_back(std::move(charge));
   }
-  // One buffer holds every tensor, aligned as in the file; the views of the definition then point into it.
+  return {};
+}
+
+/// One buffer holds every tensor; the definition's matrices then point into it and the file is let go.
+Status LoadedModel::copy_weights() {
   MULLAMA_ASSIGN(owned_weights_, ledger_.take(memory::Pool::weights, owned_weight_bytes(file_),
                                               memory::Placement::huge, "the model's weights"));
+  std::unordered_map<const gguf::TensorInfo*, const std::byte*> places;
   size_t offset = 0;
   for (const gguf::TensorInfo& tensor : file_.tensors()) {
-    std::byte* const copy = owned_weights_.data() + offset;
-    std::memcpy(copy, tensor.data, tensor.bytes);
-    for (backend::Matrix& matrix : definition_.weights) {
-      if (matrix.data >= tensor.data && matrix.data < tensor.data + tensor.bytes)
-        matrix.data = copy + (matrix.data - tensor.data);
-    }
+    const std::span<std::byte> place(owned_weights_.data() + offset, tensor.bytes);
+    MULLAMA_TRY(file_.read_tensor(tensor, place));
+    places[&tensor] = place.data();
     offset += round_up(tensor.bytes, kOwnedTensorAlignment);
+  }
+  for (size_t i = 0; i < definition_.weights.size(); ++i) {
+    const model::WeightInfo& info = definition_.infos[i];
+    definition_.weights[i].data = places.at(info.tensor) + info.offset;
+  }
+  file_.close_sources();
+  return {};
+}
+
+Result<memory::LockReport> LoadedModel::lock(std::span<const std::byte> range, memory::LockMode mode) const {
+  const memory::LockReport report = memory::lock_range(range, mode);
+  if (report.complete()) return report;
+  const std::string warning = memory::lock_warning(report);
+  if (params_.mlock_required) return fail(ErrorCode::permission, "{}", warning);
+  if (params_.warn) params_.warn(warning);
+  return report;
+}
+
+Status LoadedModel::lock_weights() {
+  std::vector<std::span<const std::byte>> ranges;
+  for (const gguf::File::Mapping& mapping : file_.mappings()) ranges.push_back(mapping.file.bytes());
+  if (owned_weights_.size() > 0) ranges.emplace_back(owned_weights_.data(), owned_weights_.size());
+  for (const auto range : ranges) {
+    MULLAMA_ASSIGN(const memory::LockReport report, lock(range, memory::LockMode::now));
+    lock_report_ += report;
   }
   return {};
 }
 
 uint64_t LoadedModel::weight_bytes() const {
-  return params_.use_mmap ? mapped_.bytes() : owned_weights_.size();
+  uint64_t bytes = owned_weights_.size();
+  for (const memory::Charge& charge : mapped_) bytes += charge.bytes();
+  return bytes;
 }
 
 Status LoadedModel::resize_scratch(uint32_t max_tokens) {
@@ -108,7 +151,8 @@ Status LoadedModel::run(const backend::Batch& batch, backend::KvStore& kv, std::
                         const std::atomic<bool>* cancel) {
   const std::lock_guard lock(run_mutex_);
   if (scratch_.max_tokens() < batch.tokens.size()) MULLAMA_TRY(resize_scratch(*leases_.rbegin()));
-  return backend_->run(definition_.program, definition_.weights, batch, kv, scratch_, output, cancel);
+  MULLAMA_TRY(backend_->run(definition_.program, definition_.weights, batch, kv, scratch_, output, cancel));
+  return file_.intact();
 }
 
 LoadedModel::ScratchLease::ScratchLease(ScratchLease&& other) noexcept

@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "gguf/file.hpp"
 #include "memory/ledger.hpp"
+#include "memory/lock.hpp"
 #include "model/definition.hpp"
 #include "text/tokenizer.hpp"
 
@@ -48,6 +49,11 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   [[nodiscard]] backend::Backend& backend() { return *backend_; }
   /// Bytes of the weights, mapped or owned.
   [[nodiscard]] uint64_t weight_bytes() const;
+  /// What use_mlock achieved for the weights; nothing asked without it.
+  [[nodiscard]] const memory::LockReport& lock_report() const { return lock_report_; }
+  /// Locks a part of this model or of its contexts as its parameters ask for. What is short of it is a warning,
+  /// or with mlock_required the error `permission`.
+  [[nodiscard]] Result<memory::LockReport> lock(std::span<const std::byte> range, memory::LockMode mode) const;
 
   /// Keeps the shared scratch at least as large as a batch of `max_tokens` needs, while it lives.
   class ScratchLease {
@@ -67,21 +73,26 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   [[nodiscard]] Result<ScratchLease> lease_scratch(uint32_t max_tokens);
   [[nodiscard]] uint64_t scratch_bytes() const;
 
-  /// Runs one batch; callers of different contexts wait for each other.
+  /// Runs one batch; callers of different contexts wait for each other. `corrupt_file` if the mapped file was
+  /// cut meanwhile: the model stays unusable, the process does not care.
   [[nodiscard]] Status run(const backend::Batch& batch, backend::KvStore& kv, std::span<float> output,
                            const std::atomic<bool>* cancel);
 
  private:
   LoadedModel() = default;
   Status take_weights();
+  Status map_weights();
+  Status copy_weights();
+  Status lock_weights();
   Status resize_scratch(uint32_t max_tokens);
   void return_lease(uint32_t max_tokens);
 
   memory::Ledger ledger_;
   LoadParams params_;
   gguf::File file_;
-  memory::Charge mapped_;
+  std::vector<memory::Charge> mapped_;
   memory::Buffer owned_weights_;
+  memory::LockReport lock_report_;
   std::optional<text::Tokenizer> tokenizer_;
   model::Definition definition_;
   std::unique_ptr<backend::Backend> backend_;

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Sets up what is missing, builds Mullama, gets a small real model and answers a prompt with it.
+#   scripts/quickstart.sh ["PROMPT"]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+
+prompt=${1:-"Why is the sky blue? Answer in two sentences."}
+log=build/quickstart.log
+mkdir -p build
+
+install_missing "${build_packages[@]}" >&2
+if [ ! -f build/build.ninja ]; then
+  echo "Configuring" >&2
+  cmake --preset release -DMULLAMA_BUILD_TESTS=OFF >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+fi
+if ! ninja -C build -n mullama | grep -q 'no work to do'; then
+  echo "Building (a few minutes the first time; log: $log)" >&2
+  ninja -C build mullama >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
+fi
+model=smollm2:135m
+build/bin/mullama show "$model" >/dev/null 2>&1 || build/bin/mullama pull "$model"
+exec build/bin/mullama run "$model" "$prompt"

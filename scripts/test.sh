@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Sets up what is missing, builds Mullama and runs every test: the release build, AddressSanitizer with leak and undefined
+# behaviour checks, ThreadSanitizer on what runs threads, and each fuzzer for a minute.
+#   scripts/test.sh [release|asan|tsan|fuzz ...]     only these parts
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(fuzz tsan asan release)
+fuzz_seconds=${MULLAMA_FUZZ_SECONDS:-60}
+jobs=$(nproc)
+
+section() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
+# Build output is shown only when something fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 60 "$log" >&2
+    rm -f "$log"
+    return 1
+  fi
+  rm -f "$log"
+}
+wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+
+section "Packages"
+install_missing "${build_packages[@]}" "${test_packages[@]}"
+
+if wanted fuzz; then
+  section "Fuzzers: build"
+  quietly cmake --preset fuzz
+  quietly cmake --build --preset fuzz
+  section "Fuzzers: $fuzz_seconds s each"
+  scripts/fuzz.sh build-fuzz/bin "$fuzz_seconds"
+fi
+if wanted tsan; then
+  section "ThreadSanitizer: build"
+  quietly cmake --preset tsan
+  quietly cmake --build --preset tsan --target thread_team_test engine_test kv_pages_test
+  section "ThreadSanitizer: tests"
+  ctest --preset tsan -R '^(thread_team_test|engine_test|kv_pages_test)$'
+fi
+if wanted asan; then
+  section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: build"
+  quietly cmake --preset asan
+  quietly cmake --build --preset asan
+  section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: tests"
+  ctest --preset asan -j "$jobs" -LE 'release_only'
+fi
+if wanted release; then
+  section "Release: build"
+  quietly cmake --preset release -DMULLAMA_BUILD_TESTS=ON
+  quietly cmake --build --preset release
+  section "Release: tests"
+  ctest --preset release -j "$jobs"
+fi

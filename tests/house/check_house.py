@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The rules of the house that a script can see: dependencies point down only and in no circle, each folder says what it is for,
+and the sources are formatted.
+
+    check_house.py SOURCE_DIR
+"""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(sys.argv[1])
+# Lowest first: a folder may include itself and those before it.
+ORDER = ["base", "memory", "gguf", "quant", "kernels", "backend", "model", "text/jinja", "text/chat", "text", "sampling",
+         "engine", "store", "server", "api", "cli"]
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+
+
+def folder_of(path):
+    """The longest name in ORDER that a path relative to src/ begins with."""
+    matches = [name for name in ORDER if path.startswith(name + "/")]
+    return max(matches, key=len) if matches else None
+
+
+def main():
+    problems = []
+    for file in sorted((ROOT / "src").rglob("*")):
+        if file.suffix not in (".cpp", ".hpp", ".h"):
+            continue
+        relative = file.relative_to(ROOT / "src").as_posix()
+        own = folder_of(relative)
+        if own is None:
+            problems.append(f"src/{relative}: its folder has no place in the order of folders")
+            continue
+        for included in INCLUDE.findall(file.read_text()):
+            other = folder_of(included)
+            if other is not None and ORDER.index(other) > ORDER.index(own):
+                problems.append(f"src/{relative}: {own} includes {included}, which is above it")
+    for folder in sorted((ROOT / "src").iterdir()):
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / "README.md").exists():
+            problems.append(f"src/{folder.name}: README.md is missing")
+
+    formatter = shutil.which("clang-format-14")
+    if formatter is None:
+        print("clang-format-14 is not installed: formatting was not checked")
+    else:
+        files = [str(f) for top in ("src", "include", "tests", "fuzz", "bench") for f in sorted((ROOT / top).rglob("*"))
+                 if f.suffix in (".cpp", ".hpp", ".h")]
+        result = subprocess.run([formatter, "--dry-run", "--Werror", *files], capture_output=True, text=True)
+        unformatted = sorted({line.split(":")[0] for line in result.stderr.splitlines() if "clang-format-violations" in line})
+        problems += [f"{name}: not formatted (clang-format-14 -i)" for name in unformatted]
+    print("\n".join(problems))
+    return 1 if problems else 0
+
+
+sys.exit(main())
