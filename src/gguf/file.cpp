@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <regex>
 
 #include "base/checked.hpp"
 
@@ -378,22 +377,20 @@ Status File::add_parts(const std::filesystem::path& path,
   MULLAMA_ASSIGN(const uint64_t splits, integer_or("split.count", 1, 0, kMaxSplits));
   if (splits <= 1) return {};
   MULLAMA_ASSIGN(const uint64_t number, integer_or("split.no", 0, 0, kMaxSplits));
-  static const std::regex kSplitName(R"((.*)-(\d{5})-of-(\d{5})\.gguf)");
-  std::smatch match;
+  const std::string suffix = fmt::format("-00001-of-{:05}.gguf", splits);
   const std::string name = path.filename().string();
   if (number != 0) {
     return fail(ErrorCode::invalid_argument,
                 "'{}' is part {} of {} of a split model; open its first part (-00001-of-{:05}.gguf)", label_,
                 number + 1, splits, splits);
   }
-  if (!std::regex_match(name, match, kSplitName)) {
-    return fail(ErrorCode::corrupt_file,
-                "'{}' is the first of {} parts, but its name does not end in -00001-of-{:05}.gguf", label_,
-                splits, splits);
+  if (!name.ends_with(suffix)) {
+    return fail(ErrorCode::corrupt_file, "'{}' is the first of {} parts, but its name does not end in {}",
+                label_, splits, suffix);
   }
+  const std::string_view stem = std::string_view(name).substr(0, name.size() - suffix.size());
   for (uint32_t i = 1; i < splits; ++i) {
-    const auto part =
-        path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i + 1, splits);
+    const auto part = path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", stem, i + 1, splits);
     if (auto status = add_part(part, i); !status) {
       if (status.error().code != ErrorCode::not_found) return status;
       return fail(ErrorCode::not_found, "part {} of {} of a split model is missing: {}", i + 1, splits,

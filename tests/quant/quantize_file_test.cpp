@@ -432,6 +432,23 @@ TEST(Threats, CVE_2026_7482_QuantizingATensorBeyondTheFile) {
   }
 }
 
+// A source that is cut while it is read must not become a model with zeros in it, nor end the process.
+TEST(Threats, FileIsCutUnderTheMapping) {
+  const TemporaryFolder folder;
+  write_model(folder / "in.gguf", {});
+  size_t calls = 0;
+  const auto refused = quantize_file(folder / "in.gguf", folder / "out.gguf", FileType::Q8_0, {},
+                                     [&](const QuantizeProgress&) {
+                                       if (++calls == 3)
+                                         std::filesystem::resize_file(folder / "in.gguf", 8192);
+                                       return true;
+                                     });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::corrupt_file) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("in.gguf"), std::string::npos) << refused.error().message;
+  EXPECT_FALSE(std::filesystem::exists(folder / "out.gguf"));
+}
+
 TEST(FileType, NamesAreThoseThatUsersType) {
   EXPECT_EQ(file_type_from_name("Q4_K_M"), FileType::Q4_K_M);
   EXPECT_EQ(file_type_from_name("q4_k_m"), FileType::Q4_K_M);
