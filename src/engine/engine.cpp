@@ -52,7 +52,15 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> mode
   MULLAMA_ASSIGN(engine->shape_, shape_context(definition, params, model->backend().threads()));
   const ContextShape& shape = engine->shape_;
   engine->model_ = std::move(model);
-  MULLAMA_TRY(ledger.fits(plan_context(shape)));
+  std::vector<memory::PlanRow> rows = plan_context(definition, shape);
+  for (memory::PlanRow& row : rows) {
+    // Contexts of one model share its scratch, which grows to the largest.
+    if (row.pool == memory::Pool::scratch) {
+      row.bytes -= std::min(row.bytes, memory::Buffer::footprint(engine->model_->scratch_bytes(),
+                                                                 memory::Placement::lazy));
+    }
+  }
+  MULLAMA_TRY(ledger.fits(rows));
   MULLAMA_ASSIGN(engine->scratch_, engine->model_->lease_scratch(shape.n_batch));
   MULLAMA_ASSIGN(engine->kv_, backend::KvStore::create(definition.program, shape.kv, ledger));
   if (engine->model_->params().use_mlock) {

@@ -25,7 +25,7 @@ Result<std::shared_ptr<LoadedModel>> LoadedModel::load(const std::filesystem::pa
       params.warn(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU",
                               params.gpu_layers));
     }
-    MULLAMA_ASSIGN(std::vector<memory::PlanRow> rows, plan_model(model->file_, model->definition_, params));
+    MULLAMA_ASSIGN(std::vector<memory::PlanRow> rows, plan_model(model->file_, params));
     // The header is in the ledger already.
     std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::runtime; });
     MULLAMA_TRY(model->ledger_.fits(rows));

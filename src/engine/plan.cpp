@@ -7,6 +7,7 @@
 #include "base/thread_team.hpp"
 #include "engine/kv_pages.hpp"
 #include "engine/loaded_model.hpp"
+#include "sampling/sampler.hpp"
 #include "text/tokenizer.hpp"
 
 namespace mullama::engine {
@@ -77,34 +78,131 @@ Result<ContextShape> shape_context(const model::Definition& definition, const Co
   return shape;
 }
 
-Result<std::vector<PlanRow>> plan_model(const gguf::File& file, const model::Definition& definition,
-                                        const LoadParams& params) {
-  static_cast<void>(definition);
+namespace {
+
+struct TypeBytes {
+  gguf::TensorType type;
+  uint64_t bytes;
+};
+
+/// Bytes of all tensors by type, each rounded up to `alignment`; most bytes first.
+std::vector<TypeBytes> bytes_by_type(const gguf::File& file, size_t alignment) {
+  std::vector<TypeBytes> all;
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    auto row =
+        std::find_if(all.begin(), all.end(), [&](const TypeBytes& r) { return r.type == tensor.type; });
+    if (row == all.end()) row = all.insert(row, {tensor.type, 0});
+    row->bytes += round_up(tensor.bytes, alignment);
+  }
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  return all;
+}
+
+/// Weights by type; what `total` has beyond the tensors is named `rest`.
+void add_weights(const gguf::File& file, Pool pool, size_t alignment, uint64_t total, std::string_view rest,
+                 std::vector<PlanRow>& rows) {
+  uint64_t left = total;
+  for (const TypeBytes& row : bytes_by_type(file, alignment)) {
+    rows.push_back({memory::kHost, pool, row.bytes, fmt::format("{} weights", gguf::name(row.type))});
+    left -= row.bytes;
+  }
+  if (left > 0) rows.push_back({memory::kHost, pool, left, std::string(rest)});
+}
+
+/// Keys and values by kind of layer. Alignment between layers and to whole pages goes to the last row.
+void add_kv(const model::Definition& definition, const ContextShape& shape, std::vector<PlanRow>& rows) {
+  const backend::Program& program = definition.program;
+  uint64_t left = Buffer::footprint(shape.kv_bytes, Placement::lazy);
+  const auto types = fmt::format("keys {}, values {}", kernels::kv_type_name(shape.kv.key_type),
+                                 kernels::kv_type_name(shape.kv.value_type));
+  for (uint32_t g = 0; g < program.kv_groups.size(); ++g) {
+    const auto layers = std::count_if(program.kv_layers.begin(), program.kv_layers.end(),
+                                      [&](const backend::KvLayer& layer) { return layer.group == g; });
+    const uint32_t cells = shape.sequence_pages[g] * backend::kPageTokens;
+    const uint32_t window = program.kv_groups[g].window;
+    const bool last = g + 1 == program.kv_groups.size();
+    const uint64_t bytes =
+        last ? left : uint64_t{shape.kv.group_pages[g]} * backend::KvStore::page_bytes(program, shape.kv, g);
+    left -= bytes;
+    if (bytes == 0) continue;
+    const std::string kind =
+        window == 0 ? std::string("full attention") : fmt::format("a window of {}", window);
+    rows.push_back(
+        {memory::kHost, Pool::kv, bytes,
+         fmt::format("{}: {} layers with {}, {} x {} cells", types, layers, kind, shape.n_sequences, cells)});
+  }
+}
+
+}  // namespace
+
+Result<std::vector<PlanRow>> plan_model(const gguf::File& file, const LoadParams& params) {
   std::vector<PlanRow> rows;
   if (params.use_mmap) {
-    rows.push_back({memory::kHost, Pool::weights_mapped, file.file_bytes(), "the mapped model file"});
+    add_weights(file, Pool::weights_mapped, 1, file.file_bytes(), "the file's header and padding", rows);
   } else {
-    rows.push_back({memory::kHost, Pool::weights,
-                    Buffer::footprint(owned_weight_bytes(file), Placement::huge), "the model's weights"});
+    add_weights(file, Pool::weights, kOwnedTensorAlignment,
+                Buffer::footprint(owned_weight_bytes(file), Placement::huge), "rounding to huge pages", rows);
+    rows.push_back({memory::kHost, Pool::runtime, file.header_footprint(), "the file's header"});
   }
   MULLAMA_ASSIGN(const uint64_t tokenizer, text::Tokenizer::bytes_needed(file));
   rows.push_back({memory::kHost, Pool::tokenizer, tokenizer, "vocabulary indexes"});
   const unsigned threads =
       params.backend.threads == 0 ? ThreadTeam::default_workers() : params.backend.threads;
-  rows.push_back(
-      {memory::kHost, Pool::threads, backend::Backend::thread_bytes_needed(threads), "thread stacks"});
+  rows.push_back({memory::kHost, Pool::threads, backend::Backend::thread_bytes_needed(threads),
+                  fmt::format("stacks of {} threads beside the caller's", threads - 1)});
   return rows;
 }
 
-std::vector<PlanRow> plan_context(const ContextShape& shape) {
-  const auto row = [](Pool pool, uint64_t bytes, const char* why) {
-    return PlanRow{memory::kHost, pool, Buffer::footprint(bytes, Placement::lazy), why};
+std::vector<PlanRow> plan_context(const model::Definition& definition, const ContextShape& shape) {
+  const auto row = [](Pool pool, uint64_t bytes, std::string why) {
+    return PlanRow{memory::kHost, pool, Buffer::footprint(bytes, Placement::lazy), std::move(why)};
   };
-  return {row(Pool::kv, shape.kv_bytes, "the KV cache"),
-          row(Pool::scratch, shape.scratch_bytes, "activations of one step"),
-          row(Pool::output, shape.output_bytes, "logits"),
-          row(Pool::runtime, shape.page_table_bytes, "the page table of the KV cache"),
-          row(Pool::runtime, shape.sequence_bytes, "token ids and page lists")};
+  std::vector<PlanRow> rows;
+  add_kv(definition, shape, rows);
+  rows.push_back(row(Pool::scratch, shape.scratch_bytes,
+                     fmt::format("activations of a step of up to {} tokens", shape.n_batch)));
+  rows.push_back(row(Pool::output, shape.output_bytes, fmt::format("{} rows of logits", shape.output_rows)));
+  rows.push_back(row(Pool::runtime, shape.page_table_bytes, "the page table of the KV cache"));
+  rows.push_back(row(Pool::runtime, shape.sequence_bytes, "token ids and page lists"));
+  return rows;
+}
+
+std::vector<PlanRow> plan_requests(const model::Definition& definition, const ContextShape& shape,
+                                   const sampling::SamplerParams& sampler) {
+  const uint64_t each =
+      sampling::SamplerChain::bytes_needed(sampler, definition.program.vocabulary, shape.n_ctx);
+  return {{memory::kHost, Pool::output, each * shape.n_sequences,
+           fmt::format("candidates of {} samplers, while they answer", shape.n_sequences)}};
+}
+
+std::vector<PlanRow> Plan::rows() const {
+  std::vector<PlanRow> all = model;
+  all.insert(all.end(), context.begin(), context.end());
+  all.insert(all.end(), requests.begin(), requests.end());
+  return all;
+}
+
+uint64_t Plan::in(Pool pool) const {
+  uint64_t sum = 0;
+  for (const PlanRow& row : rows()) sum += row.pool == pool ? row.bytes : 0;
+  return sum;
+}
+
+uint64_t Plan::total() const {
+  uint64_t sum = 0;
+  for (const PlanRow& row : rows()) sum += row.bytes;
+  return sum;
+}
+
+Result<Plan> plan_run(const gguf::File& file, const model::Definition& definition, const LoadParams& load,
+                      const ContextParams& context, const sampling::SamplerParams& sampler) {
+  const unsigned threads = load.backend.threads == 0 ? ThreadTeam::default_workers() : load.backend.threads;
+  Plan plan;
+  MULLAMA_ASSIGN(plan.shape, shape_context(definition, context, threads));
+  MULLAMA_ASSIGN(plan.model, plan_model(file, load));
+  plan.context = plan_context(definition, plan.shape);
+  plan.requests = plan_requests(definition, plan.shape, sampler);
+  return plan;
 }
 
 }  // namespace mullama::engine

@@ -8,6 +8,7 @@
 #include "gguf/file.hpp"
 #include "memory/pool.hpp"
 #include "model/definition.hpp"
+#include "sampling/params.hpp"
 
 namespace mullama::engine {
 
@@ -47,10 +48,34 @@ struct ContextShape {
 
 /// Rows of what loading takes, from the very functions the owners allocate with.
 [[nodiscard]] Result<std::vector<memory::PlanRow>> plan_model(const gguf::File& file,
-                                                              const model::Definition& definition,
                                                               const LoadParams& params);
 /// Rows of what a context takes beside its model. Scratch is shared by the contexts of a model: count it
 /// once.
-[[nodiscard]] std::vector<memory::PlanRow> plan_context(const ContextShape& shape);
+[[nodiscard]] std::vector<memory::PlanRow> plan_context(const model::Definition& definition,
+                                                        const ContextShape& shape);
+/// Rows of what all sequences of a context take beside that while each answers a request: their samplers'
+/// memory, which depends on what the request asks for.
+[[nodiscard]] std::vector<memory::PlanRow> plan_requests(const model::Definition& definition,
+                                                         const ContextShape& shape,
+                                                         const sampling::SamplerParams& sampler);
+
+/// Everything that running one context on one model takes. No two rows count the same byte.
+struct Plan {
+  ContextShape shape;
+  std::vector<memory::PlanRow> model;
+  std::vector<memory::PlanRow> context;
+  std::vector<memory::PlanRow> requests;
+
+  [[nodiscard]] std::vector<memory::PlanRow> rows() const;
+  [[nodiscard]] uint64_t in(memory::Pool pool) const;  ///< Of the host.
+  [[nodiscard]] uint64_t total() const;
+  /// A fifth more than calculated: what a user should have free.
+  [[nodiscard]] uint64_t recommended() const { return total() + total() / 5; }
+};
+
+/// From the header alone: neither reads tensor data nor takes memory from the ledger.
+[[nodiscard]] Result<Plan> plan_run(const gguf::File& file, const model::Definition& definition,
+                                    const LoadParams& load, const ContextParams& context,
+                                    const sampling::SamplerParams& sampler = {});
 
 }  // namespace mullama::engine

@@ -104,6 +104,11 @@ class LedgerState {
     return accounts_[device].budget;
   }
 
+  MappedWeights budget_mapped(Device device) {
+    const std::lock_guard lock(mutex_);
+    return accounts_[device].mapped;
+  }
+
   Usage usage() {
     const std::lock_guard lock(mutex_);
     Usage usage;
@@ -279,6 +284,9 @@ void Ledger::set_budget(Device device, std::optional<uint64_t> bytes, MappedWeig
 }
 std::optional<uint64_t> Ledger::budget(Device device) const {
   return state_->budget(device);
+}
+MappedWeights Ledger::budget_mapped(Device device) const {
+  return state_->budget_mapped(device);
 }
 Usage Ledger::usage() const {
   return state_->usage();

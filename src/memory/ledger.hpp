@@ -127,6 +127,7 @@ class Ledger {
 
   void set_budget(Device device, std::optional<uint64_t> bytes, MappedWeights mapped = MappedWeights::count);
   [[nodiscard]] std::optional<uint64_t> budget(Device device) const;
+  [[nodiscard]] MappedWeights budget_mapped(Device device) const;
   [[nodiscard]] Usage usage() const;
   /// Host memory behind the counts at this moment, by address.
   [[nodiscard]] std::vector<Region> regions() const;
