@@ -108,11 +108,10 @@ class Creation {
 
 }  // namespace
 
-Result<StoredModel> create(const Store& store, std::string_view name, std::string_view modelfile,
+Result<StoredModel> create(const Store& store, std::string_view name, const Modelfile& modelfile,
                            const fs::path& folder, const PullOptions& options) {
   MULLAMA_ASSIGN(const ModelName target, ModelName::parse(name));
-  MULLAMA_ASSIGN(const Modelfile file, Modelfile::parse(modelfile));
-  MULLAMA_ASSIGN(Manifest manifest, Creation(store, options, folder).build(file));
+  MULLAMA_ASSIGN(Manifest manifest, Creation(store, options, folder).build(modelfile));
   return publish_gguf(store, target, std::move(manifest), options);
 }
 

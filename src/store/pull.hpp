@@ -7,6 +7,7 @@
 
 #include "base/result.hpp"
 #include "store/cancel.hpp"
+#include "store/modelfile.hpp"
 #include "store/store.hpp"
 
 namespace mullama::store {
@@ -39,8 +40,7 @@ struct PullOptions {
                                        const PullOptions& options);
 
 /// Stores the model that a Modelfile describes; relative paths in it start at `folder`.
-[[nodiscard]] Result<StoredModel> create(const Store& store, std::string_view name,
-                                         std::string_view modelfile, const std::filesystem::path& folder,
-                                         const PullOptions& options);
+[[nodiscard]] Result<StoredModel> create(const Store& store, std::string_view name, const Modelfile& modelfile,
+                                         const std::filesystem::path& folder, const PullOptions& options);
 
 }  // namespace mullama::store

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <iterator>
+
 #include "text/encoders.hpp"
 #include "text/normalize.hpp"
 #include "text/unicode.hpp"
@@ -42,6 +45,7 @@ ByteLevelEncoder::ByteLevelEncoder(const Vocabulary& vocabulary, const PreTokeni
     const std::string_view letter = kAlphabet.letters[byte].text();
     byte_hashes_[byte] = vocabulary.hash(letter);
     byte_tokens_[byte] = vocabulary.find_plain(letter, byte_hashes_[byte]);
+    lacks_bytes_ = lacks_bytes_ || !byte_tokens_[byte];
   }
 }
 
@@ -68,6 +72,15 @@ void ByteLevelEncoder::encode_word(const Vocabulary& vocabulary, const MergeTabl
       return;
     }
   }
+  std::string known;
+  if (lacks_bytes_) {
+    // A byte that the vocabulary lacks is lost, and what stands around it may merge: so does the reference.
+    std::copy_if(word.begin(), word.end(), std::back_inserter(known),
+                 [this](char byte) { return byte_tokens_[static_cast<uint8_t>(byte)].has_value(); });
+    word = known;
+    letters.clear();
+    for (const char byte : word) letters += kAlphabet.letters[static_cast<uint8_t>(byte)].text();
+  }
   const std::string_view text = letters;
   const auto text_of = [text](const Symbol& symbol) { return text.substr(symbol.begin, symbol.length); };
   scratch.symbols.clear();
@@ -93,10 +106,9 @@ void ByteLevelEncoder::encode_word(const Vocabulary& vocabulary, const MergeTabl
     if (const auto id = vocabulary.find_plain(text_of(symbol), symbol.hash)) {
       out.push_back(*id);
     } else {
-      // A byte that the vocabulary lacks is lost, as in the reference.
-      for (const char byte : word.substr(first_byte, bytes)) {
-        if (const auto token = byte_tokens_[static_cast<uint8_t>(byte)]) out.push_back(*token);
-      }
+      // A merge made what is no token.
+      for (const char byte : word.substr(first_byte, bytes))
+        out.push_back(*byte_tokens_[static_cast<uint8_t>(byte)]);
     }
     first_byte += bytes;
   }

@@ -56,6 +56,7 @@ class ByteLevelEncoder {
   const PreTokenizer* pre_ = nullptr;
   std::array<uint64_t, 256> byte_hashes_{};
   std::array<std::optional<TokenId>, 256> byte_tokens_{};
+  bool lacks_bytes_ = false;
 };
 
 /// BERT's WordPiece in the form of GGUF files: a word starts with U+2581 and is cut, longest token first; a

@@ -44,7 +44,10 @@ void WordPieceEncoder::encode_word(const Vocabulary& vocabulary, std::string_vie
   for (size_t at = 0; at < text.size();) {
     size_t length = std::min(text.size() - at, vocabulary.longest_text());
     std::optional<TokenId> id;
-    for (; length > 0; --length) {
+    // A U+2581 of the text itself starts no word, and no word is empty.
+    const size_t shortest = at == 0 ? kSpaceSign.size() + 1 : 1;
+    if (at > 0 && text.substr(at).starts_with(kSpaceSign)) return give_up(before);
+    for (; length >= shortest; --length) {
       if (!is_character_start(text, at + length)) continue;
       id = vocabulary.find_plain(text.substr(at, length));
       if (id) break;

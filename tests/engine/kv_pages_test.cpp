@@ -86,7 +86,9 @@ class KvPagesTest : public testing::Test {
     for (uint32_t p = 0; p < sequence.stored; ++p) {
       hash = extend_hash(hash, sequence.tokens[p]);
       ASSERT_EQ(*cell(sequence, 0, p), hash) << "group 0, position " << p;
-      if (p + kWindow > position) ASSERT_EQ(*cell(sequence, 1, p), hash) << "group 1, position " << p;
+      if (p + kWindow > position) {
+        ASSERT_EQ(*cell(sequence, 1, p), hash) << "group 1, position " << p;
+      }
     }
   }
 

@@ -114,12 +114,17 @@ inline std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
-/// A folder that is gone at the end of a test.
+/// A folder that is gone at the end of a test; in memory where the system has such a place, for tests flush
+/// every file that they write.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "mullama-test-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
+    std::string pattern = "/dev/shm/mullama-test-XXXXXX";
+    if (::mkdtemp(pattern.data()) == nullptr) {
+      pattern = (std::filesystem::temp_directory_path() / "mullama-test-XXXXXX").string();
+      if (::mkdtemp(pattern.data()) == nullptr) std::abort();
+    }
+    path_ = pattern;
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;

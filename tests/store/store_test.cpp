@@ -11,6 +11,12 @@ using StoreTest = TemporaryStore;
 
 namespace {
 
+/// create() from a Modelfile's text.
+Result<StoredModel> create(const Store& models, std::string_view name, std::string_view text, const fs::path& folder) {
+  MULLAMA_ASSIGN(const Modelfile file, Modelfile::parse(text));
+  return store::create(models, name, file, folder);
+}
+
 std::string message(const Status& status) {
   return status ? "ok" : status.error().message;
 }
@@ -24,7 +30,7 @@ TEST_F(StoreTest, CreateListShowCopyRemove) {
       create(models, "tiny:1b",
              "FROM ./tiny.gguf\nSYSTEM Be brief.\nPARAMETER num_ctx 512\nLICENSE MIT\nCAPABILITY tools\n"
              "TEMPLATE {{ messages }}\nMESSAGE user hi\n",
-             folder() / "work", {});
+             folder() / "work");
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->name, "tiny:1b");
   EXPECT_EQ(read_file(made->weights), read_file(folder() / "work/tiny.gguf"));
@@ -38,7 +44,7 @@ TEST_F(StoreTest, CreateListShowCopyRemove) {
   EXPECT_EQ(texts->extras.at(0).second, "tools");
 
   // The Modelfile that `show` prints makes the same model.
-  const auto again = create(models, "again", to_modelfile(*made, *texts), folder(), {});
+  const auto again = create(models, "again", to_modelfile(*made, *texts), folder());
   ASSERT_TRUE(again) << again.error().message;
   ASSERT_EQ(again->manifest->layers.size(), made->manifest->layers.size());
 
@@ -65,7 +71,7 @@ TEST_F(StoreTest, CreateFromAnotherModelInherits) {
   ASSERT_TRUE(create(models, "base",
                      "FROM ./tiny.gguf\nPARAMETER seed 1\nPARAMETER top_k 5\nSYSTEM a\nLICENSE L", folder(),
                      {}));
-  const auto derived = create(models, "derived", "FROM base\nPARAMETER top_k 7\nSYSTEM b", folder(), {});
+  const auto derived = create(models, "derived", "FROM base\nPARAMETER top_k 7\nSYSTEM b", folder());
   ASSERT_TRUE(derived) << derived.error().message;
   const auto texts = read_texts(*derived);
   ASSERT_TRUE(texts);
@@ -78,9 +84,9 @@ TEST_F(StoreTest, CreateFromAnotherModelInherits) {
 TEST_F(StoreTest, CreateRefusesWhatIsNoModel) {
   write_file(folder() / "bad.gguf", "GGUFGARBAGE");
   const Store models = store();
-  EXPECT_EQ(create(models, "x", "FROM ./bad.gguf", folder(), {}).error().code, ErrorCode::unsupported);
-  EXPECT_EQ(create(models, "x", "FROM ./missing.gguf", folder(), {}).error().code, ErrorCode::not_found);
-  EXPECT_EQ(create(models, "../x", "FROM ./bad.gguf", folder(), {}).error().code,
+  EXPECT_EQ(create(models, "x", "FROM ./bad.gguf", folder()).error().code, ErrorCode::unsupported);
+  EXPECT_EQ(create(models, "x", "FROM ./missing.gguf", folder()).error().code, ErrorCode::not_found);
+  EXPECT_EQ(create(models, "../x", "FROM ./bad.gguf", folder()).error().code,
             ErrorCode::invalid_argument);
   EXPECT_TRUE(models.list()->empty());
   EXPECT_TRUE(fs::is_empty(models.staging_path()));
@@ -107,7 +113,7 @@ TEST_F(StoreTest, LooseFilesAndPaths) {
 TEST_F(StoreTest, AnotherStoreIsReadAndNeverWritten) {
   write_gguf(folder() / "tiny.gguf");
   const Store theirs(StoreFolders{folder() / "theirs", {}});
-  ASSERT_TRUE(create(theirs, "tiny", "FROM ./tiny.gguf\nSYSTEM s", folder(), {}));
+  ASSERT_TRUE(create(theirs, "tiny", "FROM ./tiny.gguf\nSYSTEM s", folder()));
   const Store models = store();
   EXPECT_EQ(models.resolve("Tiny:latest")->folder, folder() / "theirs");
   EXPECT_EQ(models.remove("tiny").error().code, ErrorCode::permission);
@@ -141,7 +147,7 @@ TEST_F(StoreTest, NotFoundSaysWhatToDo) {
 TEST_F(StoreTest, MissingWeightsAreNamed) {
   write_gguf(folder() / "tiny.gguf");
   const Store models = store();
-  const auto made = create(models, "tiny", "FROM ./tiny.gguf", folder(), {});
+  const auto made = create(models, "tiny", "FROM ./tiny.gguf", folder());
   ASSERT_TRUE(made);
   fs::remove(made->weights);
   EXPECT_EQ(models.resolve("tiny").error().code, ErrorCode::corrupt_file);

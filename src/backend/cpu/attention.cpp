@@ -9,9 +9,6 @@ namespace mullama::backend::cpu {
 
 namespace {
 
-// Attention may start at any multiple of this inside a range: the kernels' tiles divide it.
-constexpr uint32_t kAttendAlignment = 64;
-
 kernels::AttendState state_at(std::byte* memory, uint32_t columns) {
   auto* const floats = reinterpret_cast<float*>(memory);
   return {floats, floats + columns, floats + 2 * size_t{columns}};
@@ -89,7 +86,8 @@ Executor::AttendTask Executor::attend_task(const AttendStep& step, const AttendS
     task.tokens = std::min(shape.tile_tokens, slice.tokens - task.first_token);
     const uint32_t position = slice.first_position + task.first_token;
     const uint32_t lowest = layer.window > 0 && position + 1 > layer.window ? position + 1 - layer.window : 0;
-    task.kv_begin = lowest / kAttendAlignment * kAttendAlignment;
+    // Pages before that of the first visible position may be gone.
+    task.kv_begin = lowest / kPageTokens * kPageTokens;
     task.kv_end = position + task.tokens;
     break;
   }

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <functional>
+
+namespace mullama::cli {
+
+/// While it lives, Ctrl-C sets a flag instead of ending the program; a second Ctrl-C before the flag was
+/// cleared ends it after all.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+  [[nodiscard]] static bool interrupted();
+  static void clear();
+};
+
+/// While it lives, Ctrl-C also calls `stop`, inside the signal handler: it may do no more than set atomic flags.
+class InterruptTarget {
+ public:
+  explicit InterruptTarget(std::function<void()> stop);
+  ~InterruptTarget();
+  InterruptTarget(const InterruptTarget&) = delete;
+  InterruptTarget& operator=(const InterruptTarget&) = delete;
+
+ private:
+  std::function<void()> stop_;
+};
+
+}  // namespace mullama::cli

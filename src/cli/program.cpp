@@ -1,0 +1,141 @@
+#include "cli/program.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <new>
+#include <signal.h>
+
+#include "cli/command.hpp"
+#include "cli/exit_code.hpp"
+#include "cli/spellings.hpp"
+#include "cli/terminal.hpp"
+#include "mullama/mullama.hpp"
+#include "store/suggest.hpp"
+
+namespace mullama::cli {
+
+namespace {
+
+void add_commands(CLI::App& app, Action& action) {
+  add_run(app, action);
+  add_show(app, action);
+  add_list(app, action);
+  add_pull(app, action);
+  add_create(app, action);
+  add_cp(app, action);
+  add_rm(app, action);
+  add_tokenize(app, action);
+  add_render(app, action);
+  add_quantize(app, action);
+  add_perplexity(app, action);
+  add_bench(app, action);
+  add_completions(app, action);
+}
+
+int report(std::string_view message, int code) {
+  write_note(fmt::format("Error: {}\n", message));
+  return code;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+    const auto& aliases = command->get_aliases();
+    names.insert(names.end(), aliases.begin(), aliases.end());
+  }
+  return names;
+}
+
+/// The message for an option that the chosen command does not have, with the one that was probably meant.
+std::string unknown_option(const CLI::App& command, const std::string& typed) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  const std::string name = typed.substr(0, typed.find('='));
+  const auto near = store::nearest(name, known);
+  const std::string hint = near ? fmt::format(" Did you mean '{}'?", *near) : "";
+  return fmt::format("unknown option '{}'.{} See: mullama {} --help", name, hint, command.get_name());
+}
+
+std::string describe(const CLI::App& app, const CLI::ParseError& error) {
+  const auto chosen = app.get_subcommands();
+  if (chosen.empty()) return fmt::format("{}. See: mullama --help", error.what());
+  const CLI::App& command = *chosen.front();
+  const std::vector<std::string> left = command.remaining();
+  const auto option =
+      std::ranges::find_if(left, [](const std::string& text) { return text.size() > 1 && text[0] == '-'; });
+  if (option != left.end()) return unknown_option(command, *option);
+  if (!left.empty())
+    return fmt::format("unexpected argument '{}'. See: mullama {} --help", left.front(), command.get_name());
+  return fmt::format("{}. See: mullama {} --help", error.what(), command.get_name());
+}
+
+int run_action(const Action& action) {
+  try {
+    const Result<int> result = action();
+    flush_out();
+    if (result) return *result;
+    if (result.error().code == ErrorCode::canceled) return kInterrupted;
+    return report(result.error().message, exit_code(result.error().code));
+  } catch (const MullamaError& error) {
+    flush_out();
+    if (error.code() == StatusCode::canceled) return kInterrupted;
+    return report(error.what(), exit_code(error.code()));
+  } catch (const std::bad_alloc&) {
+    flush_out();
+    return report("out of memory", kGeneral);
+  }
+}
+
+}  // namespace
+
+int run_program(std::vector<std::string> arguments) {
+  ::signal(SIGPIPE, SIG_IGN);  // write_out() notices a reader that has gone; sockets must not end the program
+  set_up_locale();
+
+  CLI::App app("Run large language models on this machine.", "mullama");
+  app.set_version_flag("--version", fmt::format("mullama {}", version()));
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  mullama run smollm2:135m \"Why is the sky blue?\"\n"
+      "  mullama run smollm2:135m\n"
+      "  mullama show smollm2:135m\n"
+      "\nEach command has a --help with examples. Models are kept in MULLAMA_MODELS_DIR (default "
+      "~/.mullama/models).");
+  Action action;
+  add_commands(app, action);
+
+  if (arguments.empty()) {
+    write_note(app.help());
+    return kBadArguments;
+  }
+  if (const std::string& first = arguments.front(); !first.empty() && first[0] != '-') {
+    const std::vector<std::string> names = command_names(app);
+    if (std::ranges::find(names, first) == names.end()) {
+      const auto near = store::nearest(first, names);
+      const std::string hint = near ? fmt::format(" Did you mean '{}'?", *near) : "";
+      return report(fmt::format("unknown command '{}'.{} See: mullama --help", first, hint), kBadArguments);
+    }
+  }
+  arguments = with_our_spellings(std::move(arguments));
+  std::ranges::reverse(arguments);  // CLI11 takes them last first
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    write_out(app.help());
+    flush_out();
+    return kOk;
+  } catch (const CLI::CallForVersion& version_text) {
+    write_out(fmt::format("{}\n", version_text.what()));
+    flush_out();
+    return kOk;
+  } catch (const CLI::ParseError& error) {
+    return report(describe(app, error), kBadArguments);
+  }
+  return run_action(action);
+}
+
+}  // namespace mullama::cli

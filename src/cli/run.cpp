@@ -1,0 +1,179 @@
+#include "cli/run.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "cli/command.hpp"
+#include "cli/exit_code.hpp"
+#include "cli/input.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/models.hpp"
+#include "cli/sampling_options.hpp"
+#include "cli/spinner.hpp"
+#include "cli/statistics.hpp"
+#include "cli/terminal.hpp"
+
+namespace mullama::cli {
+
+namespace {
+
+using nlohmann::json;
+
+struct RunArguments {
+  std::string model;
+  std::vector<std::string> words;
+  bool interactive = false;
+  bool as_json = false;
+  bool no_stream = false;
+  bool no_word_wrap = false;
+  bool quiet = false;
+  std::optional<std::string> system;
+  std::vector<std::string> stop;
+  std::optional<int32_t> max_tokens;
+  SamplingArguments sampling;
+  RunSettings settings;
+};
+
+/// Whether standard input can hold a text to read: a pipe, a file or a socket, but neither a terminal nor /dev/null.
+bool has_piped_input() {
+  struct stat info {};
+  if (::fstat(STDIN_FILENO, &info) != 0) return false;
+  return S_ISFIFO(info.st_mode) || S_ISREG(info.st_mode) || S_ISSOCK(info.st_mode);
+}
+
+/// Standard input's text, then the words of the command line; "-" among them stands for standard input.
+Result<std::string> gather_prompt(std::vector<std::string> words) {
+  const bool dash = std::erase(words, "-") > 0;
+  const std::string typed = join_words(words);
+  if (!dash && !has_piped_input()) return typed;
+  MULLAMA_ASSIGN(std::string piped, read_stdin());
+  if (typed.empty()) return piped;
+  if (!piped.empty() && piped.back() != '\n') piped += '\n';
+  return piped + typed;
+}
+
+/// What flags leave open is filled from the model's own parameters.
+Result<RunSettings> settle(const RunArguments& arguments, const store::Parameters& defaults) {
+  RunSettings settings = arguments.settings;
+  MULLAMA_ASSIGN(settings.sampler, resolve(arguments.sampling, defaults));
+  settings.stop = arguments.stop;
+  for (const auto& [name, value] : defaults) {
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&value); texts != nullptr && name == "stop") {
+      settings.stop.insert(settings.stop.end(), texts->begin(), texts->end());
+    }
+    if (const auto* number = std::get_if<int64_t>(&value); number != nullptr && name == "num_predict") {
+      if (std::in_range<int32_t>(*number)) settings.max_tokens = static_cast<int32_t>(*number);
+    }
+  }
+  if (arguments.max_tokens) settings.max_tokens = *arguments.max_tokens;
+  settings.print.word_wrap = !arguments.no_word_wrap;
+  return settings;
+}
+
+/// The whole answer at its end: as JSON, or as text with --no-stream.
+Answer answer_at_once(ChatSession& session, const std::string& prompt, const RunSettings& settings, bool as_json) {
+  const Answer answer = session.ask(prompt, settings.answer_options(), nullptr);
+  if (as_json) {
+    write_out(answer_json(session, answer).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  } else {
+    AnswerPrinter printer(settings.print);
+    if (!answer.thinking.empty()) printer.print(answer.thinking, true);
+    printer.print(answer.content, false);
+    printer.finish();
+  }
+  if (settings.verbose) write_note("\n" + statistics_text(session, answer));
+  return answer;
+}
+
+Result<int> run(const RunArguments& arguments) {
+  const bool both_terminals = is_terminal(stdin) && is_terminal(stdout);
+  const bool interactive = arguments.interactive || (arguments.words.empty() && both_terminals);
+  std::string prompt = join_words(arguments.words);
+  if (!interactive) {
+    MULLAMA_ASSIGN(prompt, gather_prompt(arguments.words));
+    if (prompt.empty()) {
+      return fail(ErrorCode::invalid_argument,
+                  "there is no prompt. Give one after the model, pipe one in, or add --interactive");
+    }
+  }
+  MULLAMA_ASSIGN(std::unique_ptr<ChatSession> session,
+                 open_session(arguments.model, arguments.settings.engine, arguments.quiet));
+  if (arguments.system) session->set_system(*arguments.system);
+  MULLAMA_ASSIGN(RunSettings settings, settle(arguments, session->texts().parameters));
+  if (interactive) return run_repl(std::move(session), std::move(settings), prompt);
+
+  const InterruptGuard guard;
+  const bool at_once = arguments.as_json || arguments.no_stream;
+  const Answer answer = at_once ? answer_at_once(*session, prompt, settings, arguments.as_json)
+                                : ask_and_print(*session, prompt, settings);
+  return answer.result.finish_reason == FinishReason::canceled ? kInterrupted : kOk;
+}
+
+}  // namespace
+
+AnswerOptions RunSettings::answer_options() const { return {to_api(sampler), max_tokens, stop, raw}; }
+
+Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments, bool quiet) {
+  MULLAMA_ASSIGN(store::StoredModel model, find_model(name, quiet));
+  MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
+  MULLAMA_ASSIGN(EngineParams params, resolve(arguments, texts.parameters));
+  if (!texts.adapters.empty()) {
+    return fail(ErrorCode::unsupported, "model '{}' has adapters, which this version cannot apply", name);
+  }
+  if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
+  const Spinner spinner("loading " + model.name, quiet);
+  return std::make_unique<ChatSession>(std::move(model), std::move(texts), std::move(params));
+}
+
+Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings) {
+  AnswerPrinter printer(settings.print);
+  Answer answer;
+  try {
+    answer = session.ask(text, settings.answer_options(),
+                         [&](std::string_view piece, bool thought) { printer.print(piece, thought); });
+  } catch (const MullamaError&) {
+    printer.abandon();
+    throw;
+  }
+  printer.finish();
+  if (answer.result.finish_reason == FinishReason::context_full) {
+    write_note(fmt::format("Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size\n",
+                           session.memory_info().context_size));
+  }
+  if (settings.verbose) write_note("\n" + statistics_text(session, answer));
+  return answer;
+}
+
+void add_run(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("run", "Ask a model, or talk with it");
+  const auto arguments = std::make_shared<RunArguments>();
+  command->add_option("MODEL", arguments->model, "A name or a .gguf file")->required();
+  command->add_option("PROMPT", arguments->words, "The question; - is standard input, which also comes before it if piped");
+  command->add_flag("-i,--interactive", arguments->interactive, "Talk, even if a prompt is given or standard input is piped");
+  command->add_flag("-v,--verbose", arguments->settings.verbose, "Timings and memory after each answer");
+  command->add_flag("--json", arguments->as_json, "Print the answer with its timings and memory as JSON");
+  command->add_flag("--no-stream", arguments->no_stream, "Print the answer when it is complete");
+  command->add_flag("--raw", arguments->settings.raw, "Continue the text, without the model's chat template");
+  command->add_option("-s,--system", arguments->system, "System message");
+  command->add_option("-n,--max-tokens", arguments->max_tokens, "Longest answer in tokens; -1 is until the model ends");
+  command->add_option("--stop", arguments->stop, "End the answer before this text; can be repeated")->allow_extra_args(false);
+  command->add_flag("--hidethinking", arguments->settings.print.hide_thinking, "Do not print what the model thinks");
+  command->add_flag("--nowordwrap", arguments->no_word_wrap, "Do not break lines between words");
+  command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
+  add_sampling_options(*command, arguments->sampling);
+  add_engine_options(*command, arguments->settings.engine);
+  command->footer(
+      "Examples:\n"
+      "  mullama run smollm2:135m \"Why is the sky blue?\"\n"
+      "  mullama run smollm2:135m\n"
+      "  mullama run ./model.gguf \"Hello!\" --ctx-size 512 --kv-cache-type q8_0 --verbose\n"
+      "  cat notes.txt | mullama run gemma3:270m \"Summarize this.\" --temperature 0\n"
+      "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
+      "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not found,\n"
+      "4 bad arguments, 5 download, 8 memory budget exceeded, 130 interrupted, 1 anything else.");
+  command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
+}
+
+}  // namespace mullama::cli

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "cli/answer_printer.hpp"
+#include "cli/chat_session.hpp"
+#include "cli/engine_options.hpp"
+#include "sampling/params.hpp"
+
+namespace mullama::cli {
+
+/// How a run answers: set by flags, changed by the interactive prompt's /set.
+struct RunSettings {
+  EngineArguments engine;
+  sampling::SamplerParams sampler;
+  std::vector<std::string> stop;
+  int32_t max_tokens = -1;
+  bool raw = false;
+  bool verbose = false;
+  PrintOptions print;
+
+  [[nodiscard]] AnswerOptions answer_options() const;
+};
+
+/// Finds and loads a model for a conversation.
+[[nodiscard]] Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments,
+                                                                bool quiet);
+
+/// Asks, prints the answer as it comes and what --verbose wants; throws MullamaError.
+Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings);
+
+/// Answers `first` if there is one, then what the user types, until /bye or Ctrl-D. Returns the exit code.
+[[nodiscard]] Result<int> run_repl(std::unique_ptr<ChatSession> session, RunSettings settings, const std::string& first);
+
+}  // namespace mullama::cli

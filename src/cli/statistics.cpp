@@ -1,0 +1,94 @@
+#include "cli/statistics.hpp"
+
+#include "base/byte_size.hpp"
+#include "cli/format.hpp"
+
+namespace mullama::cli {
+
+namespace {
+
+using nlohmann::json;
+
+double rate(std::uint32_t tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
+int64_t nanoseconds(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
+
+/// The share that the guide tells users to keep in reserve.
+uint64_t with_reserve(uint64_t bytes) { return bytes + bytes / 5; }
+
+std::string kv_types(const MemoryInfo& memory) {
+  const std::string keys(to_string(memory.key_type));
+  const std::string values(to_string(memory.value_type));
+  return keys == values ? keys : keys + " keys, " + values + " values";
+}
+
+std::string_view lock_state(const ModelParams& params) {
+  if (!params.use_mlock) return "off";
+  return params.mlock_required ? "required" : "on";
+}
+
+}  // namespace
+
+std::string statistics_text(const ChatSession& session, const Answer& answer) {
+  const GenerateResult& result = answer.result;
+  const MemoryInfo memory = session.memory_info();
+  const ModelParams& model = session.params().model;
+  std::string out;
+  const auto line = [&](std::string_view label, const std::string& value) { out += fmt::format("{:<22}{}\n", label, value); };
+  line("total duration:", short_duration(session.load_seconds() + answer.total_seconds));
+  line("load duration:", short_duration(session.load_seconds()));
+  line("prompt eval count:", fmt::format("{} token(s)", result.prompt_evaluated));
+  line("prompt eval duration:", short_duration(result.prompt_seconds));
+  line("prompt eval rate:", fmt::format("{:.2f} tokens/s", rate(result.prompt_evaluated, result.prompt_seconds)));
+  line("eval count:", fmt::format("{} token(s)", result.generated_tokens));
+  line("eval duration:", short_duration(result.generate_seconds));
+  line("eval rate:", fmt::format("{:.2f} tokens/s", rate(result.generated_tokens, result.generate_seconds)));
+  line("seed:", fmt::format("{}", result.seed));
+  out += "\n";
+  line("model size:", format_bytes(memory.model_size));
+  line("KV cache:", fmt::format("{} ({}), {} in use", format_bytes(memory.kv_cache_size), kv_types(memory),
+                                format_bytes(memory.kv_cache_used)));
+  line("context used:", fmt::format("{}/{} tokens", memory.token_count, memory.context_size));
+  line("batch size:", fmt::format("{} tokens", session.params().context.n_batch));
+  line("compute buffer:", format_bytes(memory.scratch_size + memory.output_size));
+  line("total allocated:", format_bytes(memory.total_allocated));
+  line("recommended free:", fmt::format("{} (20 % more)", format_bytes(with_reserve(memory.total_allocated))));
+  line("GPU layers:", "0");
+  line("mmap:", model.use_mmap ? "on" : "off");
+  line("mlock:", std::string(lock_state(model)));
+  return out;
+}
+
+json answer_json(const ChatSession& session, const Answer& answer) {
+  const GenerateResult& result = answer.result;
+  const MemoryInfo memory = session.memory_info();
+  json document = {
+      {"model", session.stored().name},
+      {"response", answer.content},
+      {"done", true},
+      {"done_reason", to_string(result.finish_reason)},
+      {"total_duration", nanoseconds(session.load_seconds() + answer.total_seconds)},
+      {"load_duration", nanoseconds(session.load_seconds())},
+      {"prompt_tokens", result.prompt_tokens},
+      {"prompt_eval_count", result.prompt_evaluated},
+      {"prompt_eval_duration", nanoseconds(result.prompt_seconds)},
+      {"eval_count", result.generated_tokens},
+      {"eval_duration", nanoseconds(result.generate_seconds)},
+      {"seed", result.seed},
+      {"memory",
+       {{"model_size", memory.model_size},
+        {"kv_cache_size", memory.kv_cache_size},
+        {"kv_cache_used", memory.kv_cache_used},
+        {"key_type", to_string(memory.key_type)},
+        {"value_type", to_string(memory.value_type)},
+        {"token_count", memory.token_count},
+        {"context_size", memory.context_size},
+        {"scratch_size", memory.scratch_size},
+        {"output_size", memory.output_size},
+        {"tokenizer_size", memory.tokenizer_size},
+        {"total_allocated", memory.total_allocated}}},
+  };
+  if (!answer.thinking.empty()) document["thinking"] = answer.thinking;
+  return document;
+}
+
+}  // namespace mullama::cli
