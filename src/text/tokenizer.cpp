@@ -183,8 +183,8 @@ Result<Tokenizer> Tokenizer::create(const gguf::File& file, memory::Ledger& ledg
   MULLAMA_ASSIGN(state->model_name, file.string(kModel));
   if (layout.kind == Kind::byte_level) MULLAMA_TRY(state->choose_pre_tokenizer(file, options));
   state->ledger = ledger;
-  MULLAMA_ASSIGN(state->buffer, ledger.take(memory::Pool::tokenizer, layout.bytes(),
-                                            memory::Placement::committed, "the tokenizer's vocabulary"));
+  MULLAMA_ASSIGN(state->buffer, ledger.take(memory::Pool::tokenizer, layout.bytes(), layout.placement(),
+                                            "the tokenizer's vocabulary"));
   const uint64_t seed = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
   const std::span<std::byte> memory = state->buffer.as<std::byte>();
   Vocabulary& vocabulary = state->vocabulary;
