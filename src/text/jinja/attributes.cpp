@@ -198,7 +198,7 @@ std::optional<Value> Interpreter::own_attribute(const Value& object, std::string
 }
 
 Value Interpreter::attribute(const Value& object, std::string_view name) {
-  if (const auto* missing = object.get<Undefined>()) missing->fail();
+  if (const auto* missing = object.get<Undefined>(); missing != nullptr && !is_python_internal(name)) missing->fail();
   if (auto found = own_attribute(object, name)) return std::move(*found);
   if (const auto* dict = object.get<Dict>()) {
     if (const Value* found = dict->find(name)) return *found;

@@ -23,7 +23,8 @@ class Loop final : public Container {
   /// The next element, or false at the end.
   bool advance(Interpreter& interpreter, Value& out);
   [[nodiscard]] int64_t index0() const { return index0_; }
-  [[nodiscard]] size_t known_length() const { return length_.value_or(0); }
+  /// 0 if only running the loop would tell.
+  [[nodiscard]] size_t known_length() const;
   /// Lets loop(...) render the body for other values.
   void make_recursive(const ForNode& node, std::shared_ptr<Activation> enclosing) {
     node_ = &node;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "text/jinja/filter_functions.hpp"
+#include "text/jinja/repr.hpp"
 #include "text/jinja/unicode.hpp"
 
 namespace mullama::jinja::filters {
@@ -177,9 +178,13 @@ Value round(Interpreter&, const Value& input, CallArguments& arguments) {
 Value file_size_format(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
   const BoundArguments bound("filesizeformat", arguments, {"binary"});
   const bool binary = bound.truth_or(0, false);
-  CallArguments none;
-  if (!input.number() && !input.is_string()) raise(kTypeError, "a size must be a number, not {}", type_name(input));
-  const double bytes = to_float(interpreter, input, none).as_float();
+  if (const auto* missing = input.get<Undefined>()) missing->fail();
+  if (!input.number() && !input.is_string()) {
+    raise(kTypeError, "float() argument must be a string or a real number, not '{}'", type_name(input));
+  }
+  const auto number = input.is_string() ? parse_float(input.text()) : input.number();
+  if (!number) raise(kValueError, "could not convert string to float: {}", text_repr(input.text()));
+  const double bytes = *number;
   const double base = binary ? 1024 : 1000;
   if (bytes == 1) return interpreter.text("1 Byte");
   if (bytes < base) return interpreter.text(fmt::format("{} Bytes", std::trunc(bytes)));

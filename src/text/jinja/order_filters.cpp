@@ -13,18 +13,22 @@ Value ignore_case(Interpreter& interpreter, const Value& value, bool case_sensit
   return interpreter.text(to_lower(value.text()));
 }
 
-/// What to sort an element by: the value at a path, or a list of values for paths separated by commas.
+/// What to sort an element by: the values at paths separated by commas. Always a list, for equal values of types
+/// without an order compare as lists do.
 Value sort_key(Interpreter& interpreter, const Value& element, const Value& paths, bool case_sensitive) {
-  if (!paths.is_string() || paths.text().find(',') == std::string_view::npos) {
-    return ignore_case(interpreter, interpreter.follow(element, paths), case_sensitive);
-  }
   std::vector<Value> keys;
-  const std::string_view text = paths.text();
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const Value path = interpreter.text(std::string(text.substr(begin, end - begin)));
+  const auto add = [&](const Value& path) {
     keys.push_back(ignore_case(interpreter, interpreter.follow(element, path), case_sensitive));
-    begin = end + 1;
+  };
+  if (paths.is_string()) {
+    const std::string_view text = paths.text();
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find(',', begin), text.size());
+      add(interpreter.text(std::string(text.substr(begin, end - begin))));
+      begin = end + 1;
+    }
+  } else {
+    add(paths);
   }
   return interpreter.list(std::move(keys));
 }

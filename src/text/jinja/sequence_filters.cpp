@@ -133,8 +133,10 @@ Value reject_attr(Interpreter& interpreter, const Value& input, CallArguments& a
 
 Value attr(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
   const BoundArguments bound("attr", arguments, {"name"}, 1);
-  if (const auto* missing = input.get<Undefined>()) missing->fail();
   if (!bound[0].is_string()) raise(kTypeError, "attribute name must be string, not '{}'", type_name(bound[0]));
+  if (const auto* missing = input.get<Undefined>(); missing != nullptr && !bound[0].text().starts_with("__")) {
+    missing->fail();
+  }
   if (auto found = interpreter.own_attribute(input, bound[0].text())) return std::move(*found);
   return interpreter.undefined_member(input, bound[0]);
 }
@@ -221,37 +223,31 @@ Value join(Interpreter& interpreter, const Value& input, CallArguments& argument
   return interpreter.text(joined.take());
 }
 
-Value batch(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
-  const BoundArguments bound("batch", arguments, {"linecount", "fill_with"}, 1);
-  const int64_t width = bound.integer(0);
-  const Value fill = bound.value_or_none(1);
+namespace {
+
+std::vector<Value> rows_of(Interpreter& interpreter, const Value& input, int64_t width, const Value& fill) {
   std::vector<Value> rows;
   std::vector<Value> row;
   for (auto& item : interpreter.to_vector(input)) {
     if (static_cast<int64_t>(row.size()) == width) rows.push_back(interpreter.list(std::exchange(row, {})));
     row.push_back(std::move(item));
   }
-  if (!row.empty()) {
-    if (!fill.is_none() && static_cast<int64_t>(row.size()) < width) {
-      interpreter.heap().expect_room(static_cast<size_t>(std::min<int64_t>(width, INT64_MAX / 64)) * sizeof(Value));
-      row.resize(static_cast<size_t>(width), fill);
-    }
-    rows.push_back(interpreter.list(std::move(row)));
+  if (row.empty()) return rows;
+  if (!fill.is_none() && static_cast<int64_t>(row.size()) < width) {
+    interpreter.heap().expect_room(static_cast<size_t>(std::min<int64_t>(width, INT64_MAX / 64)) * sizeof(Value));
+    row.resize(static_cast<size_t>(width), fill);
   }
-  return generate(interpreter, std::move(rows));
+  rows.push_back(interpreter.list(std::move(row)));
+  return rows;
 }
 
-Value slice(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
-  const BoundArguments bound("slice", arguments, {"slices", "fill_with"}, 1);
-  const int64_t slices = bound.integer(0);
-  const Value fill = bound.value_or_none(1);
+std::vector<Value> columns_of(Interpreter& interpreter, const Value& input, int64_t slices, const Value& fill) {
   const auto values = interpreter.to_vector(input);
   if (slices == 0) raise(kZeroDivisionError, "integer division or modulo by zero");
   std::vector<Value> columns;
-  if (slices < 0) return generate(interpreter, {});
-  const auto parts = static_cast<size_t>(slices);
-  const size_t each = values.size() / parts;
-  const size_t longer = values.size() % parts;
+  const auto parts = static_cast<size_t>(std::max<int64_t>(slices, 0));
+  const size_t each = parts == 0 ? 0 : values.size() / parts;
+  const size_t longer = parts == 0 ? 0 : values.size() % parts;
   size_t begin = 0;
   for (size_t i = 0; i < parts; ++i) {
     interpreter.heap().work(1);
@@ -262,7 +258,34 @@ Value slice(Interpreter& interpreter, const Value& input, CallArguments& argumen
     columns.push_back(interpreter.list(std::move(column)));
     begin = end;
   }
-  return generate(interpreter, std::move(columns));
+  return columns;
+}
+
+using Divide = std::vector<Value> (*)(Interpreter&, const Value& input, int64_t size, const Value& fill);
+
+/// A generator of parts of the input, which it divides when it is asked for the first.
+template <Divide Parts>
+Value divided(Interpreter& interpreter, const Value& input, const Value& size, const Value& fill) {
+  auto step = [](Interpreter& runner, Iterator& self, Value& out) {
+    if (self.held.size() == 3) {
+      auto parts = Parts(runner, self.held[0], *self.held[1].integral(), self.held[2]);
+      self.held = {runner.list(std::move(parts))};
+    }
+    return runner.next(self.held[0], self.position, out);
+  };
+  return Value(interpreter.heap().make<Iterator>("generator", std::vector<Value>{input, size, fill}, std::move(step)));
+}
+
+}  // namespace
+
+Value batch(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
+  const BoundArguments bound("batch", arguments, {"linecount", "fill_with"}, 1);
+  return divided<rows_of>(interpreter, input, Value(bound.integer(0)), bound.value_or_none(1));
+}
+
+Value slice(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
+  const BoundArguments bound("slice", arguments, {"slices", "fill_with"}, 1);
+  return divided<columns_of>(interpreter, input, Value(bound.integer(0)), bound.value_or_none(1));
 }
 
 }  // namespace mullama::jinja::filters

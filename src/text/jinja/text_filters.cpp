@@ -153,6 +153,7 @@ Value replace(Interpreter& interpreter, const Value& input, CallArguments& argum
 Value indent(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
   const BoundArguments bound("indent", arguments, {"width", "first", "blank"});
   if (const auto* missing = input.get<Undefined>()) missing->fail();
+  if (input.is(Object::Kind::list)) raise("AttributeError", "'list' object has no attribute 'splitlines'");
   if (!input.is_string()) {
     raise(kTypeError, "unsupported operand type(s) for +=: '{}' and 'str'", type_name(input));
   }
@@ -190,9 +191,11 @@ Value truncate(Interpreter& interpreter, const Value& input, CallArguments& argu
   const auto end_length = static_cast<int64_t>(count_code_points(end));
   if (length < end_length) raise("AssertionError", "expected length >= {}, got {}", end_length, length);
   if (leeway < 0) raise("AssertionError", "expected leeway >= 0, got {}", leeway);
-  if (!input.is_string()) raise(kTypeError, "object of type '{}' cannot be truncated", type_name(input));
+  const auto size = Interpreter::length(input);
+  if (!size) raise(kTypeError, "object of type '{}' has no len()", type_name(input));
+  if (static_cast<int64_t>(*size) - leeway <= length) return input;
+  if (!input.is_string()) raise(kTypeError, "'{}' object cannot be truncated", type_name(input));
   const auto& text = input.string();
-  if (static_cast<int64_t>(text.length()) - leeway <= length) return input;
   auto kept = std::string_view(text.text());
   kept = kept.substr(0, offset_of(kept, static_cast<size_t>(length - end_length)));
   if (!kill_words) kept = kept.substr(0, kept.rfind(' '));
