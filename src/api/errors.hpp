@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 
 #include "base/result.hpp"
 #include "mullama/mullama.hpp"

@@ -1,16 +1,19 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "api/live_objects.hpp"
 #include "engine/engine.hpp"
 #include "engine/loaded_model.hpp"
 #include "mullama/mullama.hpp"
+#include "text/chat/chat_template.hpp"
 
 namespace mullama {
 
 struct Model::Impl {
   std::shared_ptr<engine::LoadedModel> loaded;
+  std::optional<text::ChatTemplate> chat;
   api::Counted<api::ModelTag> alive;
 };
 

@@ -37,6 +37,7 @@ Model Model::load_with_params(const std::string& path, const ModelParams& params
   };
   auto impl = std::make_shared<Impl>();
   impl->loaded = value_or_throw(engine::LoadedModel::load(path, load, memory::Ledger::process()));
+  impl->chat = value_or_throw(text::ChatTemplate::from_file(impl->loaded->file()));
   return Model(std::move(impl));
 }
 
@@ -54,6 +55,21 @@ std::string Model::token_piece(Token token, bool render_special) const {
                        fmt::format("token id {} is outside the vocabulary of {}", token, vocab_size()));
   }
   return impl_->loaded->tokenizer().piece(token, render_special);
+}
+
+std::string Model::apply_chat_template(std::string_view messages_json, bool add_generation_prompt,
+                                       std::string_view tools_json) const {
+  const auto parse = [](std::string_view text, const char* what) {
+    auto json = nlohmann::ordered_json::parse(text, nullptr, false);
+    if (json.is_discarded())
+      throw MullamaError(StatusCode::invalid_argument, fmt::format("the {} are not valid JSON", what));
+    return json;
+  };
+  text::ChatInput input;
+  input.messages = parse(messages_json, "messages");
+  if (!tools_json.empty()) input.tools = parse(tools_json, "tools");
+  input.add_generation_prompt = add_generation_prompt;
+  return value_or_throw(impl_->chat->render(input));
 }
 
 std::string Model::architecture() const {

@@ -1,5 +1,6 @@
 #include "api/errors.hpp"
 #include "api/impl.hpp"
+#include "memory/budget.hpp"
 
 namespace mullama {
 
@@ -68,6 +69,11 @@ void SamplerChain::reset() {
 LiveObjects live_objects() {
   return {Counted<api::ModelTag>::count(), Counted<api::ContextTag>::count(), Counted<api::BatchTag>::count(),
           Counted<api::SamplerTag>::count()};
+}
+
+void set_memory_budget(std::string_view budget) {
+  const auto request = value_or_throw(memory::parse_budget(budget));
+  value_or_throw(memory::apply_budget(memory::Ledger::process(), request));
 }
 
 std::string_view version() {

@@ -15,16 +15,17 @@ const Block* blocks_of(const std::byte* in) {
   return reinterpret_cast<const Block*>(in);
 }
 
-// Without branches, so that compilers vectorize it: normal numbers get their exponent moved, subnormal ones
-// are normalized by the subtraction of 2^-14.
+// With masks in place of branches, so that compilers vectorize it: normal numbers get their exponent moved,
+// subnormal ones are normalized by the subtraction of 2^-14.
 float widen_half(uint16_t half) {
   const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fffu) << 13;
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
   const uint32_t exponent = magnitude & 0x0f800000u;
-  const uint32_t normal = magnitude + (exponent == 0x0f800000u ? 0x70000000u : 0x38000000u);
-  const float subnormal = std::bit_cast<float>(magnitude + 0x38800000u) - 0x1p-14f;
-  const uint32_t bits = exponent == 0 ? std::bit_cast<uint32_t>(subnormal) : normal;
-  return std::bit_cast<float>(bits | sign);
+  const uint32_t is_special = 0u - static_cast<uint32_t>(exponent == 0x0f800000u);
+  const uint32_t is_subnormal = 0u - static_cast<uint32_t>(exponent == 0);
+  const uint32_t normal = magnitude + 0x38000000u + (is_special & 0x38000000u);
+  const auto subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude + 0x38800000u) - 0x1p-14f);
+  return std::bit_cast<float>((subnormal & is_subnormal) | (normal & ~is_subnormal) | sign);
 }
 
 }  // namespace

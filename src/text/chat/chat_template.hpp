@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "base/result.hpp"
+#include "gguf/file.hpp"
+
+namespace mullama::text {
+
+/// A conversation in OpenAI's shape.
+struct ChatInput {
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  nlohmann::ordered_json tools;  ///< An array of definitions, or null.
+  bool add_generation_prompt = true;
+  nlohmann::ordered_json
+      variables;  ///< An object of further variables (enable_thinking, documents, ...), or null.
+};
+
+/// Turns conversations into prompts with a model's own Jinja template.
+///
+/// Conversations are brought into the form that the template can take: null contents become empty, parts
+/// become their text where a template wants text (and text becomes parts where it wants those), a system
+/// message joins the first user message where a template has no system role, and a tool call's arguments
+/// become an object or a string as the template expects. What a template can take is found by rendering small
+/// conversations, when it is first needed.
+class ChatTemplate {
+ public:
+  enum class Origin {
+    file,    ///< The model's own template.
+    chatml,  ///< The file has none, but its vocabulary has <|im_start|> and <|im_end|>.
+    plain,   ///< A base model: the messages' texts, one after the other.
+  };
+
+  [[nodiscard]] static Result<ChatTemplate> from_source(std::string source, std::string bos, std::string eos);
+
+  /// The template of a model. A template that does not parse is an error of render(), not of loading.
+  [[nodiscard]] static Result<ChatTemplate> from_file(const gguf::File& file);
+
+  /// The prompt's text. A conversation that the template refuses is `invalid_argument` with the template's
+  /// words.
+  [[nodiscard]] Result<std::string> render(const ChatInput& input) const;
+
+  [[nodiscard]] Origin origin() const;
+  [[nodiscard]] const std::string& source() const;
+  [[nodiscard]] bool supports_system() const;
+  [[nodiscard]] bool supports_tools() const;
+  /// Whether the template knows thoughts apart from answers.
+  [[nodiscard]] bool supports_thinking() const;
+
+ private:
+  struct State;
+  explicit ChatTemplate(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace mullama::text
