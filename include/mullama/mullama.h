@@ -1,10 +1,11 @@
 /* The C API of Mullama.
  *
- * Each *_create or *_load has a *_free, which accepts NULL. Functions that can fail return a mullama_status and never abort or
- * throw; mullama_last_error() tells the calling thread what went wrong in its last failed call. Option structs are filled by
- * their *_init function, which also records their size, so that fields can be added without breaking callers.
- * A model may be used from many threads at once; a context, batch or sampler from one at a time, except
- * mullama_context_cancel(). A context keeps its model alive: the model's handle may be freed first. */
+ * Each *_create or *_load has a *_free, which accepts NULL. Functions that can fail return a mullama_status
+ * and never abort or throw; mullama_last_error() tells the calling thread what went wrong in its last failed
+ * call. Option structs are filled by their *_init function, which also records their size, so that fields can
+ * be added without breaking callers. A model may be used from many threads at once; a context, batch or
+ * sampler from one at a time, except mullama_context_cancel(). A context keeps its model alive: the model's
+ * handle may be freed first. */
 #ifndef MULLAMA_MULLAMA_H
 #define MULLAMA_MULLAMA_H
 
@@ -68,38 +69,38 @@ typedef void (*mullama_warning_callback)(const char* line, void* user);
 
 typedef struct mullama_model_params {
   size_t struct_size;
-  bool use_mmap;          /* true */
-  bool use_mlock;         /* false */
-  bool mlock_required;    /* false */
-  bool vocab_only;        /* false */
-  int32_t n_gpu_layers;   /* 0; -1: all */
-  uint32_t n_threads;     /* 0: as many as the process may use */
-  const char* isa;            /* NULL: MULLAMA_ISA, else the fastest */
-  const char* pre_tokenizer;  /* NULL: as the file says */
+  bool use_mmap;                       /* true */
+  bool use_mlock;                      /* false */
+  bool mlock_required;                 /* false */
+  bool vocab_only;                     /* false */
+  int32_t n_gpu_layers;                /* 0; -1: all */
+  uint32_t n_threads;                  /* 0: as many as the process may use */
+  const char* isa;                     /* NULL: MULLAMA_ISA, else the fastest */
+  const char* pre_tokenizer;           /* NULL: as the file says */
   mullama_warning_callback on_warning; /* NULL: stderr */
   void* warning_user;
 } mullama_model_params;
 
 typedef struct mullama_context_params {
   size_t struct_size;
-  uint32_t n_ctx;                           /* 0: min(4096, trained context) */
-  uint32_t n_batch;                         /* 512 */
-  mullama_kv_cache_type kv_cache_type;      /* MULLAMA_KV_F16 */
-  mullama_kv_cache_type kv_cache_type_v;    /* the same */
-  bool kv_rotate;                           /* true */
+  uint32_t n_ctx;                        /* 0: min(4096, trained context) */
+  uint32_t n_batch;                      /* 512 */
+  mullama_kv_cache_type kv_cache_type;   /* MULLAMA_KV_F16 */
+  mullama_kv_cache_type kv_cache_type_v; /* the same */
+  bool kv_rotate;                        /* true */
 } mullama_context_params;
 
 typedef struct mullama_sampler_params {
   size_t struct_size;
-  bool has_seed;     /* false: a random seed, reported with the result */
+  bool has_seed; /* false: a random seed, reported with the result */
   uint64_t seed;
   float temperature; /* 0.8; 0: always the most likely token */
   float dynamic_temperature_range;
   float dynamic_temperature_exponent;
-  int32_t top_k;     /* 40 */
-  float top_p;       /* 0.95 */
-  float min_p;       /* 0.05 */
-  float typical_p;   /* 1 */
+  int32_t top_k;   /* 40 */
+  float top_p;     /* 0.95 */
+  float min_p;     /* 0.05 */
+  float typical_p; /* 1 */
   float xtc_probability;
   float xtc_threshold;
   float repeat_penalty; /* 1 */
@@ -116,7 +117,7 @@ typedef struct mullama_sampler_params {
   const mullama_token* logit_bias_tokens; /* n_logit_bias ids with their biases */
   const float* logit_bias_values;
   size_t n_logit_bias;
-  const char* order;  /* NULL: the default order */
+  const char* order; /* NULL: the default order */
 } mullama_sampler_params;
 
 typedef struct mullama_generate_params {
@@ -131,8 +132,10 @@ typedef struct mullama_generate_params {
   const char* json_schema; /* a JSON Schema, "json", or NULL */
 } mullama_generate_params;
 
-/* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to stop. */
-typedef bool (*mullama_token_callback)(mullama_token token, const char* text, size_t text_size, float logprob, void* user);
+/* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to
+ * stop. */
+typedef bool (*mullama_token_callback)(mullama_token token, const char* text, size_t text_size, float logprob,
+                                       void* user);
 
 typedef struct mullama_receipt {
   uint64_t kv_bytes;
@@ -196,7 +199,8 @@ MULLAMA_C_API void mullama_sampler_params_init(mullama_sampler_params* params);
 MULLAMA_C_API void mullama_generate_params_init(mullama_generate_params* params);
 
 /* params may be NULL for the defaults. */
-MULLAMA_C_API mullama_status mullama_model_load(const char* path, const mullama_model_params* params, mullama_model** model);
+MULLAMA_C_API mullama_status mullama_model_load(const char* path, const mullama_model_params* params,
+                                                mullama_model** model);
 MULLAMA_C_API void mullama_model_free(mullama_model* model);
 MULLAMA_C_API uint32_t mullama_model_vocab_size(const mullama_model* model);
 MULLAMA_C_API uint32_t mullama_model_n_layer(const mullama_model* model);
@@ -211,18 +215,23 @@ MULLAMA_C_API bool mullama_model_is_end_of_generation(const mullama_model* model
 /* A metadata value as text, or NULL if there is no such key; free it with mullama_string_free(). */
 MULLAMA_C_API char* mullama_model_metadata(const mullama_model* model, const char* key);
 
-/* Writes up to `capacity` ids and always sets *count to the number there are; a larger count than capacity is not an error. */
-MULLAMA_C_API mullama_status mullama_tokenize(const mullama_model* model, const char* text, size_t text_size, bool add_special,
-                                              bool parse_special, mullama_token* tokens, size_t capacity, size_t* count);
+/* Writes up to `capacity` ids and always sets *count to the number there are; a larger count than capacity is
+ * not an error. */
+MULLAMA_C_API mullama_status mullama_tokenize(const mullama_model* model, const char* text, size_t text_size,
+                                              bool add_special, bool parse_special, mullama_token* tokens,
+                                              size_t capacity, size_t* count);
 /* *text is freed with mullama_string_free(). */
-MULLAMA_C_API mullama_status mullama_detokenize(const mullama_model* model, const mullama_token* tokens, size_t count,
-                                                bool render_special, char** text, size_t* text_size);
+MULLAMA_C_API mullama_status mullama_detokenize(const mullama_model* model, const mullama_token* tokens,
+                                                size_t count, bool render_special, char** text,
+                                                size_t* text_size);
 /* messages_json, and tools_json unless NULL, are JSON arrays in OpenAI's shape. */
-MULLAMA_C_API mullama_status mullama_apply_chat_template(const mullama_model* model, const char* messages_json,
-                                                         const char* tools_json, bool add_generation_prompt, char** text,
+MULLAMA_C_API mullama_status mullama_apply_chat_template(const mullama_model* model,
+                                                         const char* messages_json, const char* tools_json,
+                                                         bool add_generation_prompt, char** text,
                                                          size_t* text_size);
 
-MULLAMA_C_API mullama_status mullama_context_create(const mullama_model* model, const mullama_context_params* params,
+MULLAMA_C_API mullama_status mullama_context_create(const mullama_model* model,
+                                                    const mullama_context_params* params,
                                                     mullama_context** context);
 MULLAMA_C_API void mullama_context_free(mullama_context* context);
 /* Starts over without reallocating. */
@@ -233,25 +242,30 @@ MULLAMA_C_API mullama_status mullama_context_release_idle(mullama_context* conte
 MULLAMA_C_API uint32_t mullama_context_token_count(const mullama_context* context);
 MULLAMA_C_API uint32_t mullama_context_size(const mullama_context* context);
 /* info->struct_size must be set to sizeof(mullama_memory_info). */
-MULLAMA_C_API mullama_status mullama_context_memory_info(const mullama_context* context, mullama_memory_info* info);
+MULLAMA_C_API mullama_status mullama_context_memory_info(const mullama_context* context,
+                                                         mullama_memory_info* info);
 
 /* Continues the raw text `prompt`. params and callback may be NULL. */
-MULLAMA_C_API mullama_status mullama_generate(mullama_context* context, const char* prompt, size_t prompt_size,
-                                              const mullama_generate_params* params, mullama_token_callback callback, void* user,
+MULLAMA_C_API mullama_status mullama_generate(mullama_context* context, const char* prompt,
+                                              size_t prompt_size, const mullama_generate_params* params,
+                                              mullama_token_callback callback, void* user,
                                               mullama_result* result);
 /* The same from the tokens of a batch. */
 MULLAMA_C_API mullama_status mullama_generate_batch(mullama_context* context, const mullama_batch* prompt,
-                                                    const mullama_generate_params* params, mullama_token_callback callback,
-                                                    void* user, mullama_result* result);
+                                                    const mullama_generate_params* params,
+                                                    mullama_token_callback callback, void* user,
+                                                    mullama_result* result);
 /* Answers a conversation with the model's chat template. */
 MULLAMA_C_API mullama_status mullama_chat(mullama_context* context, const char* messages_json,
-                                          const mullama_generate_params* params, mullama_token_callback callback, void* user,
+                                          const mullama_generate_params* params,
+                                          mullama_token_callback callback, void* user,
                                           mullama_result* result);
 MULLAMA_C_API void mullama_result_free(mullama_result* result);
 
-/* Appends the batch's tokens; *logits are those after the last one, n_vocab of them, valid until the context's next call. */
-MULLAMA_C_API mullama_status mullama_evaluate(mullama_context* context, const mullama_batch* batch, const float** logits,
-                                              size_t* n_vocab);
+/* Appends the batch's tokens; *logits are those after the last one, n_vocab of them, valid until the
+ * context's next call. */
+MULLAMA_C_API mullama_status mullama_evaluate(mullama_context* context, const mullama_batch* batch,
+                                              const float** logits, size_t* n_vocab);
 
 MULLAMA_C_API mullama_status mullama_batch_create(mullama_batch** batch);
 MULLAMA_C_API void mullama_batch_free(mullama_batch* batch);
@@ -260,11 +274,12 @@ MULLAMA_C_API void mullama_batch_clear(mullama_batch* batch);
 MULLAMA_C_API size_t mullama_batch_size(const mullama_batch* batch);
 
 /* params may be NULL for the defaults. */
-MULLAMA_C_API mullama_status mullama_sampler_create(const mullama_model* model, const mullama_sampler_params* params,
+MULLAMA_C_API mullama_status mullama_sampler_create(const mullama_model* model,
+                                                    const mullama_sampler_params* params,
                                                     mullama_sampler** sampler);
 MULLAMA_C_API void mullama_sampler_free(mullama_sampler* sampler);
-MULLAMA_C_API mullama_status mullama_sampler_sample(mullama_sampler* sampler, const float* logits, size_t n_logits,
-                                                    mullama_token* token);
+MULLAMA_C_API mullama_status mullama_sampler_sample(mullama_sampler* sampler, const float* logits,
+                                                    size_t n_logits, mullama_token* token);
 MULLAMA_C_API mullama_status mullama_sampler_accept(mullama_sampler* sampler, mullama_token token);
 MULLAMA_C_API void mullama_sampler_reset(mullama_sampler* sampler);
 

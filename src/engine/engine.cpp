@@ -56,8 +56,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> mode
   for (memory::PlanRow& row : rows) {
     // Contexts of one model share its scratch, which grows to the largest.
     if (row.pool == memory::Pool::scratch) {
-      row.bytes -= std::min(row.bytes, memory::Buffer::footprint(engine->model_->scratch_bytes(),
-                                                                 memory::Placement::lazy));
+      row.bytes -= std::min(
+          row.bytes, memory::Buffer::footprint(engine->model_->scratch_bytes(), memory::Placement::lazy));
     }
   }
   MULLAMA_TRY(ledger.fits(rows));

@@ -52,9 +52,9 @@ Status LoadedModel::take_weights() {
 
 Status LoadedModel::map_weights() {
   for (const gguf::File::Mapping& mapping : file_.mappings()) {
-    MULLAMA_ASSIGN(memory::Charge charge,
-                   ledger_.charge_mapping(memory::Pool::weights_mapped, mapping.file.bytes(),
-                                          "the mapped model file"));
+    MULLAMA_ASSIGN(
+        memory::Charge charge,
+        ledger_.charge_mapping(memory::Pool::weights_mapped, mapping.file.bytes(), "the mapped model file"));
     mapped_.push_back(std::move(charge));
   }
   return {};

@@ -51,9 +51,10 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   [[nodiscard]] uint64_t weight_bytes() const;
   /// What use_mlock achieved for the weights; nothing asked without it.
   [[nodiscard]] const memory::LockReport& lock_report() const { return lock_report_; }
-  /// Locks a part of this model or of its contexts as its parameters ask for. What is short of it is a warning,
-  /// or with mlock_required the error `permission`.
-  [[nodiscard]] Result<memory::LockReport> lock(std::span<const std::byte> range, memory::LockMode mode) const;
+  /// Locks a part of this model or of its contexts as its parameters ask for. What is short of it is a
+  /// warning, or with mlock_required the error `permission`.
+  [[nodiscard]] Result<memory::LockReport> lock(std::span<const std::byte> range,
+                                                memory::LockMode mode) const;
 
   /// Keeps the shared scratch at least as large as a batch of `max_tokens` needs, while it lives.
   class ScratchLease {

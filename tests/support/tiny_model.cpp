@@ -110,7 +110,8 @@ Status TinyModel::write(const std::filesystem::path& path) const {
   MULLAMA_TRY(writer.begin());
   std::mt19937_64 random(seed);
   std::normal_distribution<float> normal;
-  // Small enough that what the layers add decides, not the last token: Gemma multiplies embeddings by their width's root.
+  // Small enough that what the layers add decides, not the last token: Gemma multiplies embeddings by their
+  // width's root.
   const float embedding_scale = gemma ? 0.1f : 0.5f;
   for (const Tensor& tensor : tensors) {
     if (tensor.rows == 0) {
@@ -126,7 +127,8 @@ Status TinyModel::write(const std::filesystem::path& path) const {
                   gguf::name(type));
     std::vector<std::byte> blocks(*bytes);
     for (uint32_t r = 0; r < tensor.rows; ++r) {
-      for (float& value : row) value = normal(random) * (tensor.name == "token_embd.weight" ? embedding_scale : scale);
+      for (float& value : row)
+        value = normal(random) * (tensor.name == "token_embd.weight" ? embedding_scale : scale);
       quant::format(type).quantize(row.data(), nullptr, blocks.data(), row.size());
       MULLAMA_TRY(writer.write(blocks));
     }

@@ -16,17 +16,21 @@ BoundArguments::BoundArguments(std::string_view function, CallArguments& argumen
   std::move(arguments.positional.begin(), arguments.positional.end(), values_.begin());
   for (auto& [name, value] : arguments.keywords) {
     const auto* found = std::find(parameters.begin(), parameters.end(), name);
-    if (found == parameters.end()) raise(kTypeError, "{}() got an unexpected keyword argument '{}'", function, name);
+    if (found == parameters.end())
+      raise(kTypeError, "{}() got an unexpected keyword argument '{}'", function, name);
     auto& place = values_[static_cast<size_t>(found - parameters.begin())];
     if (place) raise(kTypeError, "{}() got multiple values for argument '{}'", function, name);
     place = std::move(value);
   }
   for (size_t i = 0; i < required; ++i) {
-    if (!values_[i]) raise(kTypeError, "{}() missing required argument: '{}'", function, parameters.begin()[i]);
+    if (!values_[i])
+      raise(kTypeError, "{}() missing required argument: '{}'", function, parameters.begin()[i]);
   }
 }
 
-bool BoundArguments::truth_or(size_t i, bool missing) const { return values_[i] ? is_true(*values_[i]) : missing; }
+bool BoundArguments::truth_or(size_t i, bool missing) const {
+  return values_[i] ? is_true(*values_[i]) : missing;
+}
 
 int64_t BoundArguments::integer(size_t i) const {
   const auto integer = values_[i]->integral();
@@ -34,7 +38,9 @@ int64_t BoundArguments::integer(size_t i) const {
   return *integer;
 }
 
-int64_t BoundArguments::integer_or(size_t i, int64_t missing) const { return values_[i] ? integer(i) : missing; }
+int64_t BoundArguments::integer_or(size_t i, int64_t missing) const {
+  return values_[i] ? integer(i) : missing;
+}
 
 const std::string& BoundArguments::text(size_t i) const {
   if (!values_[i]->is_string()) {

@@ -23,10 +23,10 @@ struct CallArguments {
 /// Arguments matched to the parameters of one of our functions.
 class BoundArguments {
  public:
-  /// `parameters` are the names in order, the first `required` of them without defaults. Fails with TypeError as
-  /// Python does for too many, unknown, repeated or missing arguments.
-  BoundArguments(std::string_view function, CallArguments& arguments, std::initializer_list<std::string_view> parameters,
-                 size_t required = 0);
+  /// `parameters` are the names in order, the first `required` of them without defaults. Fails with TypeError
+  /// as Python does for too many, unknown, repeated or missing arguments.
+  BoundArguments(std::string_view function, CallArguments& arguments,
+                 std::initializer_list<std::string_view> parameters, size_t required = 0);
 
   /// The argument, or nullptr if it was not passed.
   [[nodiscard]] const Value* get(size_t i) const { return values_[i] ? &*values_[i] : nullptr; }

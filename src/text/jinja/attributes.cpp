@@ -34,11 +34,12 @@ std::span<const Method> methods_of(const Value& value) {
 /// Attributes every Python object has. They do not exist here, but jinja2's sandbox names them in its errors.
 bool is_python_internal(std::string_view name) {
   static constexpr std::array<std::string_view, 26> kInternal = {
-      "__class__",        "__delattr__", "__dict__",     "__dir__",       "__doc__",       "__eq__",
-      "__format__",       "__ge__",      "__getattribute__", "__getstate__", "__gt__",     "__hash__",
-      "__init__",         "__init_subclass__", "__le__", "__lt__",        "__module__",    "__ne__",
-      "__new__",          "__reduce__",  "__reduce_ex__", "__repr__",     "__setattr__",   "__sizeof__",
-      "__str__",          "__subclasshook__"};
+      "__class__",       "__delattr__", "__dict__",    "__dir__",           "__doc__",
+      "__eq__",          "__format__",  "__ge__",      "__getattribute__",  "__getstate__",
+      "__gt__",          "__hash__",    "__init__",    "__init_subclass__", "__le__",
+      "__lt__",          "__module__",  "__ne__",      "__new__",           "__reduce__",
+      "__reduce_ex__",   "__repr__",    "__setattr__", "__sizeof__",        "__str__",
+      "__subclasshook__"};
   return std::find(kInternal.begin(), kInternal.end(), name) != kInternal.end();
 }
 
@@ -88,13 +89,15 @@ Value slice_text(Interpreter& interpreter, const String& text, const Bounds& bou
     const auto start = static_cast<size_t>(bounds.start);
     const size_t begin = text.ascii() ? start : offset_of(bytes, start);
     const auto rest = std::string_view(bytes).substr(begin);
-    return interpreter.text(std::string(rest.substr(0, text.ascii() ? bounds.count : offset_of(rest, bounds.count))),
-                            text.safe());
+    return interpreter.text(
+        std::string(rest.substr(0, text.ascii() ? bounds.count : offset_of(rest, bounds.count))),
+        text.safe());
   }
   const auto codes = decode(bytes);
   std::string sliced;
   for (size_t i = 0; i < bounds.count; ++i) {
-    append_code_point(sliced, codes[static_cast<size_t>(bounds.start + static_cast<int64_t>(i) * bounds.step)]);
+    append_code_point(sliced,
+                      codes[static_cast<size_t>(bounds.start + static_cast<int64_t>(i) * bounds.step)]);
   }
   return interpreter.text(std::move(sliced), text.safe());
 }
@@ -109,7 +112,8 @@ std::optional<size_t> sequence_index(const Value& key, size_t length) {
 }
 
 bool is_hashable(const Value& key) {
-  if (key.is(Object::Kind::list) || key.is(Object::Kind::dict) || key.is(Object::Kind::dict_view)) return false;
+  if (key.is(Object::Kind::list) || key.is(Object::Kind::dict) || key.is(Object::Kind::dict_view))
+    return false;
   const auto* tuple = key.get<Sequence>();
   return tuple == nullptr || std::all_of(tuple->items.begin(), tuple->items.end(), [](const Value& item) {
            return !item.is(Object::Kind::list) && !item.is(Object::Kind::dict);
@@ -169,8 +173,9 @@ std::optional<Value> Interpreter::own_attribute(const Value& object, std::string
   for (const auto& method : methods_of(object)) {
     if (method.name != name) continue;
     if (method.mutates && !options_.mutable_values) {
-      return undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(object)),
-                       kSecurityError);
+      return undefined(
+          fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(object)),
+          kSecurityError);
     }
     return Value(heap_.make<Function>(method.name, method.body, object, true));
   }
@@ -191,14 +196,16 @@ std::optional<Value> Interpreter::own_attribute(const Value& object, std::string
     if (name == "list") return group->items[1];
   }
   if (is_python_internal(name)) {
-    return undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(object)),
-                     kSecurityError);
+    return undefined(
+        fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(object)),
+        kSecurityError);
   }
   return std::nullopt;
 }
 
 Value Interpreter::attribute(const Value& object, std::string_view name) {
-  if (const auto* missing = object.get<Undefined>(); missing != nullptr && !is_python_internal(name)) missing->fail();
+  if (const auto* missing = object.get<Undefined>(); missing != nullptr && !is_python_internal(name))
+    missing->fail();
   if (auto found = own_attribute(object, name)) return std::move(*found);
   if (const auto* dict = object.get<Dict>()) {
     if (const Value* found = dict->find(name)) return *found;
@@ -227,7 +234,8 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
     std::vector<Value> items;
     items.reserve(bounds.count);
     for (size_t i = 0; i < bounds.count; ++i) {
-      items.push_back(sequence->items[static_cast<size_t>(bounds.start + static_cast<int64_t>(i) * bounds.step)]);
+      items.push_back(
+          sequence->items[static_cast<size_t>(bounds.start + static_cast<int64_t>(i) * bounds.step)]);
     }
     return Value(heap_.make<Sequence>(sequence->kind(), std::move(items)));
   }
@@ -262,7 +270,8 @@ Value Interpreter::follow(const Value& object, const Value& path, const Value* m
     const auto part = parts.substr(begin, end - begin);
     const bool is_index =
         !part.empty() && part.size() < 18 && part.find_first_not_of("0123456789") == std::string_view::npos;
-    value = step(value, is_index ? Value(static_cast<int64_t>(std::stoll(std::string(part)))) : text(std::string(part)));
+    value = step(value, is_index ? Value(static_cast<int64_t>(std::stoll(std::string(part))))
+                                 : text(std::string(part)));
     begin = end + 1;
   }
   return value;
@@ -274,7 +283,9 @@ std::string Interpreter::str(const Value& value) {
   return out.take();
 }
 
-Value Interpreter::soft_str(const Value& value) { return value.is_string() ? value : text(str(value)); }
+Value Interpreter::soft_str(const Value& value) {
+  return value.is_string() ? value : text(str(value));
+}
 
 bool Interpreter::is_iterable(const Value& value) {
   if (!value.is_object()) return false;

@@ -12,7 +12,9 @@ namespace {
 
 constexpr size_t kMaxWidth = 1u << 30;
 
-bool is_align(char32_t code) { return code == '<' || code == '>' || code == '^' || code == '='; }
+bool is_align(char32_t code) {
+  return code == '<' || code == '>' || code == '^' || code == '=';
+}
 
 class SpecificationReader {
  public:
@@ -42,7 +44,9 @@ class SpecificationReader {
   }
 
  private:
-  [[nodiscard]] bool at(char character) const { return position_ < text_.size() && text_[position_] == character; }
+  [[nodiscard]] bool at(char character) const {
+    return position_ < text_.size() && text_[position_] == character;
+  }
   bool skip() {
     ++position_;
     return true;
@@ -104,8 +108,9 @@ class BraceFormatter {
     size_t end = begin;
     for (size_t open = 1; open > 0; ++end) {
       if (end >= text.size()) {
-        raise(kValueError, "{}", begin >= text.size() ? "Single '{' encountered in format string"
-                                                      : "expected '}' before end of string");
+        raise(kValueError, "{}",
+              begin >= text.size() ? "Single '{' encountered in format string"
+                                   : "expected '}' before end of string");
       }
       if (text[end] == '{') ++open;
       if (text[end] == '}') --open;
@@ -173,7 +178,8 @@ class BraceFormatter {
   Value argument(std::string_view name) {
     auto index = index_of(name);
     if (name.empty()) {
-      if (manual_) raise(kValueError, "cannot switch from manual field specification to automatic field numbering");
+      if (manual_)
+        raise(kValueError, "cannot switch from manual field specification to automatic field numbering");
       index = automatic_++;
     } else if (index) {
       if (automatic_ > 0) {
@@ -230,12 +236,14 @@ class BraceFormatter {
       if (std::string_view("eEfFgG%").find(layout.type) != std::string_view::npos && layout.type != 0) {
         return layout_float(interpreter_, static_cast<double>(*integer), layout);
       }
-      if (layout.type != 0 && std::string_view("bdoxXn").find(layout.type) == std::string_view::npos) unknown();
+      if (layout.type != 0 && std::string_view("bdoxXn").find(layout.type) == std::string_view::npos)
+        unknown();
       if (layout.precision >= 0) raise(kValueError, "Precision not allowed in integer format specifier");
       return layout_integer(interpreter_, *integer, layout);
     }
     if (value.is_float()) {
-      if (layout.type != 0 && std::string_view("eEfFgG%n").find(layout.type) == std::string_view::npos) unknown();
+      if (layout.type != 0 && std::string_view("eEfFgG%n").find(layout.type) == std::string_view::npos)
+        unknown();
       return layout_float(interpreter_, value.as_float(), layout);
     }
     if (value.is_bool()) return layout_integer(interpreter_, *value.integral(), layout);

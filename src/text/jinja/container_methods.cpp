@@ -9,10 +9,16 @@
 namespace mullama::jinja {
 namespace {
 
-bool same(const Value& left, const Value& right) { return identical(left, right) || equal(left, right); }
+bool same(const Value& left, const Value& right) {
+  return identical(left, right) || equal(left, right);
+}
 
-Sequence& items_of(const Value& self) { return *self.get<Sequence>(); }
-Dict& dict_of(const Value& self) { return *self.get<Dict>(); }
+Sequence& items_of(const Value& self) {
+  return *self.get<Sequence>();
+}
+Dict& dict_of(const Value& self) {
+  return *self.get<Dict>();
+}
 
 Value count_items(Interpreter& interpreter, const Value& self, CallArguments& arguments) {
   const BoundArguments bound("count", arguments, {"value"}, 1);
@@ -235,11 +241,23 @@ constexpr std::array<Method, 2> kCyclerMethods = {{{"next", next_of_cycle}, {"re
 
 }  // namespace
 
-std::span<const Method> list_methods() { return kListMethods; }
-std::span<const Method> tuple_methods() { return kTupleMethods; }
-std::span<const Method> range_methods() { return kTupleMethods; }
-std::span<const Method> dict_methods() { return kDictMethods; }
-std::span<const Method> float_methods() { return kFloatMethods; }
-std::span<const Method> cycler_methods() { return kCyclerMethods; }
+std::span<const Method> list_methods() {
+  return kListMethods;
+}
+std::span<const Method> tuple_methods() {
+  return kTupleMethods;
+}
+std::span<const Method> range_methods() {
+  return kTupleMethods;
+}
+std::span<const Method> dict_methods() {
+  return kDictMethods;
+}
+std::span<const Method> float_methods() {
+  return kFloatMethods;
+}
+std::span<const Method> cycler_methods() {
+  return kCyclerMethods;
+}
 
 }  // namespace mullama::jinja

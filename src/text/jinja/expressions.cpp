@@ -113,9 +113,8 @@ Value Interpreter::evaluate_concat(const ItemsNode& node) {
 Value Interpreter::evaluate_conditional(const ConditionalNode& node) {
   if (is_true(evaluate(*node.test))) return evaluate(*node.then);
   if (node.otherwise) return evaluate(*node.otherwise);
-  return undefined(
-      fmt::format("the inline if-expression on line {} evaluated to false and no else section was defined.",
-                  node.line));
+  return undefined(fmt::format(
+      "the inline if-expression on line {} evaluated to false and no else section was defined.", node.line));
 }
 
 Value Interpreter::evaluate_item(const ItemNode& node) {
@@ -126,7 +125,9 @@ Value Interpreter::evaluate_item(const ItemNode& node) {
     return item(object, key);
   }
   const auto& bounds = static_cast<const SliceNode&>(*node.index);
-  const auto bound = [this](const ExpressionPtr& expression) { return expression ? evaluate(*expression) : Value(); };
+  const auto bound = [this](const ExpressionPtr& expression) {
+    return expression ? evaluate(*expression) : Value();
+  };
   const Value start = bound(bounds.start);
   const Value stop = bound(bounds.stop);
   const Value step = bound(bounds.step);
@@ -136,7 +137,8 @@ Value Interpreter::evaluate_item(const ItemNode& node) {
 
 void Interpreter::evaluate_arguments(const ArgumentsNode& node, CallArguments& arguments) {
   for (const auto& argument : node.positional) arguments.positional.push_back(evaluate(*argument));
-  for (const auto& [name, argument] : node.keywords) arguments.keywords.emplace_back(name, evaluate(*argument));
+  for (const auto& [name, argument] : node.keywords)
+    arguments.keywords.emplace_back(name, evaluate(*argument));
   if (node.more_positional) {
     const Value more = evaluate(*node.more_positional);
     if (!is_iterable(more)) {

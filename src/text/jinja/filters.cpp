@@ -63,8 +63,8 @@ constexpr std::array<std::pair<std::string_view, FilterFunction>, 48> kFilters =
 }  // namespace
 
 FilterFunction find_filter(std::string_view name) {
-  const auto* found =
-      std::find_if(kFilters.begin(), kFilters.end(), [name](const auto& entry) { return entry.first == name; });
+  const auto* found = std::find_if(kFilters.begin(), kFilters.end(),
+                                   [name](const auto& entry) { return entry.first == name; });
   return found == kFilters.end() ? nullptr : found->second;
 }
 

@@ -83,7 +83,10 @@ std::string printed(double value, int precision, char type, bool alternate) {
 
 std::string layout_integer(Interpreter& interpreter, int64_t value, const Layout& layout) {
   const bool upper = layout.type == 'X';
-  const unsigned base = layout.type == 'x' || upper ? 16 : layout.type == 'o' ? 8 : layout.type == 'b' ? 2 : 10;
+  const unsigned base = layout.type == 'x' || upper ? 16
+                        : layout.type == 'o'        ? 8
+                        : layout.type == 'b'        ? 2
+                                                    : 10;
   const auto magnitude = value < 0 ? ~static_cast<uint64_t>(value) + 1 : static_cast<uint64_t>(value);
   std::string digits = digits_of(magnitude, base, upper);
   if (layout.precision > static_cast<int>(digits.size())) {
@@ -105,7 +108,8 @@ std::string layout_float(Interpreter& interpreter, double value, const Layout& l
     digits = float_repr(magnitude);
   } else {
     // Only these reach the C library, whose other conversions are not harmless.
-    const bool known = layout.type != 0 && std::string_view("eEfFgG").find(layout.type) != std::string_view::npos;
+    const bool known =
+        layout.type != 0 && std::string_view("eEfFgG").find(layout.type) != std::string_view::npos;
     const char type = percent ? 'f' : known ? layout.type : 'g';
     digits = printed(percent ? magnitude * 100 : magnitude, layout.precision < 0 ? 6 : layout.precision, type,
                      layout.alternate);

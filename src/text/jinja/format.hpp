@@ -31,7 +31,8 @@ struct Layout {
 /// Python's `text % arguments`.
 [[nodiscard]] Value format_percent(Interpreter& interpreter, const String& text, const Value& arguments);
 /// Python's text.format(...), as the sandbox restricts it.
-[[nodiscard]] Value format_braces(Interpreter& interpreter, const String& text, const CallArguments& arguments);
+[[nodiscard]] Value format_braces(Interpreter& interpreter, const String& text,
+                                  const CallArguments& arguments);
 
 /// Largest precision of a number; Python has none that could matter.
 inline constexpr int kMaxPrecision = 1000;

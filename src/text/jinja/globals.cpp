@@ -22,7 +22,8 @@ Value make_range(Interpreter& interpreter, const Value&, CallArguments& argument
   int64_t distance = 0;
   if (__builtin_sub_overflow(stop, start, &distance)) distance = stop > start ? INT64_MAX : INT64_MIN;
   uint64_t count = 0;
-  if (step > 0 && distance > 0) count = (static_cast<uint64_t>(distance) - 1) / static_cast<uint64_t>(step) + 1;
+  if (step > 0 && distance > 0)
+    count = (static_cast<uint64_t>(distance) - 1) / static_cast<uint64_t>(step) + 1;
   if (step < 0 && distance < 0) {
     const auto stride = ~static_cast<uint64_t>(step) + 1;
     count = (~static_cast<uint64_t>(distance)) / stride + 1;
@@ -56,7 +57,8 @@ Value make_dict(Interpreter& interpreter, const Value&, CallArguments& arguments
 void check_name(std::string_view name) {
   if (!name.starts_with('_')) return;
   raise(kSecurityError,
-        "Chat templates cannot store underscore-prefixed attributes on a namespace, but got {}. Please rename the "
+        "Chat templates cannot store underscore-prefixed attributes on a namespace, but got {}. Please "
+        "rename the "
         "attribute.",
         text_repr(name));
 }
@@ -118,7 +120,8 @@ void add_globals(Interpreter& interpreter, std::unordered_map<std::string, Value
   add("strftime_now", strftime_now);
 }
 
-void set_namespace_attribute(Interpreter& interpreter, Namespace& names, const std::string& name, const Value& value) {
+void set_namespace_attribute(Interpreter& interpreter, Namespace& names, const std::string& name,
+                             const Value& value) {
   check_name(name);
   names.attributes->set(interpreter.text(name), value);
   names.attributes->recharge();

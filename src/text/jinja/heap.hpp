@@ -12,8 +12,8 @@ namespace mullama::jinja {
 class Heap;
 class Container;
 
-/// Anything a value can refer to. Shared by reference within one rendering; literals of a template are shared by
-/// all its renderings and never change.
+/// Anything a value can refer to. Shared by reference within one rendering; literals of a template are shared
+/// by all its renderings and never change.
 class Object : public std::enable_shared_from_this<Object> {
  public:
   enum class Kind {

@@ -225,7 +225,8 @@ void Interpreter::assign(const Target& target, const Value& value) {
     raise(kValueError, "too many values to unpack (expected {})", target.items.size());
   }
   if (items.size() < target.items.size()) {
-    raise(kValueError, "not enough values to unpack (expected {}, got {})", target.items.size(), items.size());
+    raise(kValueError, "not enough values to unpack (expected {}, got {})", target.items.size(),
+          items.size());
   }
   for (size_t i = 0; i < items.size(); ++i) assign(target.items[i], items[i]);
 }
@@ -235,7 +236,9 @@ void Interpreter::export_names(const Target& target) {
   for (const auto& item : target.items) export_names(item);
 }
 
-Value Interpreter::make_macro(const MacroNode& node) { return Value(heap_.make<Macro>(node, activation_)); }
+Value Interpreter::make_macro(const MacroNode& node) {
+  return Value(heap_.make<Macro>(node, activation_));
+}
 
 Value Interpreter::call_macro(Macro& macro, CallArguments& arguments) {
   const MacroNode& node = macro.node;
@@ -274,15 +277,18 @@ Value Interpreter::call_macro(Macro& macro, CallArguments& arguments) {
   } else if (!arguments.keywords.empty()) {
     const auto& name = arguments.keywords.front().first;
     if (take_keyword("caller")) {
-      raise(kTypeError,
-            "macro {} was invoked with two values for the special caller argument. This is most likely a bug.", called);
+      raise(
+          kTypeError,
+          "macro {} was invoked with two values for the special caller argument. This is most likely a bug.",
+          called);
     }
     raise(kTypeError, "macro {} takes no keyword argument {}", called, text_repr(name));
   }
   if (node.uses_positionals) {
     std::vector<Value> rest;
-    if (given > expected) rest.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(expected),
-                                      arguments.positional.end());
+    if (given > expected)
+      rest.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(expected),
+                  arguments.positional.end());
     slots[node.positionals_slot] = tuple(std::move(rest));
   } else if (given > expected) {
     raise(kTypeError, "macro {} takes not more than {} argument(s)", called, expected);
@@ -298,8 +304,9 @@ Value Interpreter::call_macro(Macro& macro, CallArguments& arguments) {
     const uint32_t slot = node.parameter_slots[i];
     if (!activation->slots[slot].is_missing()) continue;
     activation->slots[slot] =
-        i >= required ? evaluate(*node.defaults[i - required])
-                      : undefined(fmt::format("parameter {} was not provided", text_repr(node.parameters[i]->name)));
+        i >= required
+            ? evaluate(*node.defaults[i - required])
+            : undefined(fmt::format("parameter {} was not provided", text_repr(node.parameters[i]->name)));
   }
   run(node.body);
   line_ = line;

@@ -58,8 +58,8 @@ class Interpreter {
   [[nodiscard]] Value slice(const Value& object, const Value& start, const Value& stop, const Value& step);
   /// The value's method or property of that name, or nullopt.
   [[nodiscard]] std::optional<Value> own_attribute(const Value& object, std::string_view name);
-  /// Follows a path as filters take it: "a.b.0"; None is the value itself. `missing` stands in for what is undefined
-  /// on the way.
+  /// Follows a path as filters take it: "a.b.0"; None is the value itself. `missing` stands in for what is
+  /// undefined on the way.
   [[nodiscard]] Value follow(const Value& object, const Value& path, const Value* missing = nullptr);
 
   [[nodiscard]] Value call(const Value& callee, CallArguments& arguments);
@@ -155,7 +155,7 @@ class Interpreter {
 
   const Program& program_;
   const RenderOptions& options_;
-  Heap heap_;  // Outlives every value below.
+  Heap heap_;                                        // Outlives every value below.
   std::unordered_map<std::string, Value> given_;     ///< Globals and the caller's variables.
   std::unordered_map<std::string, Value> exported_;  ///< What the template's root has assigned.
   std::shared_ptr<Activation> activation_;

@@ -35,7 +35,8 @@ Value convert(Interpreter& interpreter, const nlohmann::ordered_json& json, size
     case nlohmann::ordered_json::value_t::object: {
       auto dict = interpreter.heap().make<Dict>();
       for (const auto& [key, item] : json.items()) {
-        dict->set(interpreter.text(is_valid_utf8(key) ? key : repair_utf8(key)), convert(interpreter, item, depth + 1));
+        dict->set(interpreter.text(is_valid_utf8(key) ? key : repair_utf8(key)),
+                  convert(interpreter, item, depth + 1));
       }
       dict->recharge();
       return Value(std::move(dict));
@@ -190,7 +191,9 @@ class Writer {
 
 }  // namespace
 
-Value from_json(Interpreter& interpreter, const nlohmann::ordered_json& json) { return convert(interpreter, json, 0); }
+Value from_json(Interpreter& interpreter, const nlohmann::ordered_json& json) {
+  return convert(interpreter, json, 0);
+}
 
 std::string to_json(Interpreter& interpreter, const Value& value, const JsonFormat& format) {
   return Writer(interpreter, format).run(value);

@@ -7,8 +7,8 @@
 
 namespace mullama::jinja {
 
-/// A copy of a JSON value as Python's json.loads would make it. Integers beyond 64 bits become floats; bytes that are
-/// no UTF-8 become U+FFFD. Fails where it nests too deep.
+/// A copy of a JSON value as Python's json.loads would make it. Integers beyond 64 bits become floats; bytes
+/// that are no UTF-8 become U+FFFD. Fails where it nests too deep.
 [[nodiscard]] Value from_json(Interpreter& interpreter, const nlohmann::ordered_json& json);
 
 struct JsonFormat {

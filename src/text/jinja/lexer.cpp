@@ -24,7 +24,9 @@ std::string normalize_line_ends(std::string_view text) {
   return normalized;
 }
 
-bool is_ascii_digit(char character) { return character >= '0' && character <= '9'; }
+bool is_ascii_digit(char character) {
+  return character >= '0' && character <= '9';
+}
 
 int digit_value(char character) {
   if (is_ascii_digit(character)) return character - '0';
@@ -61,8 +63,9 @@ class Lexer {
   };
 
   int line_at(size_t offset) {
-    counted_line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(counted_to_),
-                                                 source_.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
+    counted_line_ +=
+        static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(counted_to_),
+                                    source_.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
     counted_to_ = offset;
     return counted_line_;
   }
@@ -115,7 +118,8 @@ class Lexer {
   }
 
   [[nodiscard]] std::optional<Opening> find_opening() const {
-    for (size_t begin = source_.find('{', position_); begin != std::string::npos; begin = source_.find('{', begin + 1)) {
+    for (size_t begin = source_.find('{', position_); begin != std::string::npos;
+         begin = source_.find('{', begin + 1)) {
       if (begin + 1 >= source_.size()) break;
       const char second = source_[begin + 1];
       if (second != '%' && second != '{' && second != '#') continue;
@@ -183,10 +187,12 @@ class Lexer {
 
   void read_raw() {
     const size_t begin = position_;
-    for (size_t tag = source_.find("{%", begin); tag != std::string::npos; tag = source_.find("{%", tag + 1)) {
+    for (size_t tag = source_.find("{%", begin); tag != std::string::npos;
+         tag = source_.find("{%", tag + 1)) {
       size_t cursor = tag + 2;
       char sign = 0;
-      if (cursor < source_.size() && (source_[cursor] == '-' || source_[cursor] == '+')) sign = source_[cursor++];
+      if (cursor < source_.size() && (source_[cursor] == '-' || source_[cursor] == '+'))
+        sign = source_[cursor++];
       cursor = skip_space(cursor);
       if (!starts_with(cursor, "endraw")) continue;
       cursor = skip_space(cursor + 6);
@@ -253,7 +259,8 @@ class Lexer {
     return true;
   }
 
-  /// Digits with single underscores between them; returns the offset behind them, or `begin` if there are none.
+  /// Digits with single underscores between them; returns the offset behind them, or `begin` if there are
+  /// none.
   [[nodiscard]] size_t digits_end(size_t begin, int base, bool leading_underscore) const {
     size_t end = begin;
     while (end < source_.size()) {
@@ -329,13 +336,15 @@ class Lexer {
     static constexpr std::array<std::string_view, 26> kOperators = {
         "**", "//", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
         "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
-    const auto* found = std::find_if(kOperators.begin(), kOperators.end(),
-                                     [this](std::string_view symbol) { return starts_with(position_, symbol); });
+    const auto* found = std::find_if(kOperators.begin(), kOperators.end(), [this](std::string_view symbol) {
+      return starts_with(position_, symbol);
+    });
     if (found == kOperators.end()) {
       size_t next = position_;
       std::string character;
       append_code_point(character, next_code_point(source_, next));
-      fail("unexpected char '{}' at {}", character, count_code_points(std::string_view(source_).substr(0, position_)));
+      fail("unexpected char '{}' at {}", character,
+           count_code_points(std::string_view(source_).substr(0, position_)));
     }
     const char symbol = found->front();
     if (symbol == '(' || symbol == '[' || symbol == '{') {
@@ -353,7 +362,8 @@ class Lexer {
     size_t end = position_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size()) {
-      fail("unexpected char '{}' at {}", quote, count_code_points(std::string_view(source_).substr(0, position_)));
+      fail("unexpected char '{}' at {}", quote,
+           count_code_points(std::string_view(source_).substr(0, position_)));
     }
     auto text = unescape(std::string_view(source_).substr(position_ + 1, end - position_ - 1));
     push(Token::Kind::string, std::move(text));
@@ -434,6 +444,8 @@ class Lexer {
 
 }  // namespace
 
-std::vector<Token> tokenize(std::string_view source) { return Lexer(source).run(); }
+std::vector<Token> tokenize(std::string_view source) {
+  return Lexer(source).run();
+}
 
 }  // namespace mullama::jinja

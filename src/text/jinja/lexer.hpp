@@ -38,9 +38,9 @@ struct Token {
   }
 };
 
-/// Splits a template into tokens as jinja2's lexer does with trim_blocks and lstrip_blocks: line ends become "\n",
-/// one at the end of the source is dropped, a block tag takes the line end behind it and the blanks of its line
-/// before it. The last token is `end` or `error`. Precondition: valid UTF-8.
+/// Splits a template into tokens as jinja2's lexer does with trim_blocks and lstrip_blocks: line ends become
+/// "\n", one at the end of the source is dropped, a block tag takes the line end behind it and the blanks of
+/// its line before it. The last token is `end` or `error`. Precondition: valid UTF-8.
 [[nodiscard]] std::vector<Token> tokenize(std::string_view source);
 
 }  // namespace mullama::jinja

@@ -17,7 +17,9 @@ bool Loop::advance(Interpreter& interpreter, Value& out) {
   return true;
 }
 
-size_t Loop::known_length() const { return length_ ? *length_ : Interpreter::length(source_).value_or(0); }
+size_t Loop::known_length() const {
+  return length_ ? *length_ : Interpreter::length(source_).value_or(0);
+}
 
 bool Loop::peek(Interpreter& interpreter) {
   if (!after_.is_missing()) return true;

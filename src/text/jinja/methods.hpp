@@ -7,7 +7,8 @@
 
 namespace mullama::jinja {
 
-/// A method of a built-in type. This table is all a template can reach of a value: nothing is found by reflection.
+/// A method of a built-in type. This table is all a template can reach of a value: nothing is found by
+/// reflection.
 struct Method {
   std::string_view name;
   Function::Body body;

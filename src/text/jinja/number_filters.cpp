@@ -19,7 +19,9 @@ std::optional<std::string> without_underscores(std::string_view text) {
       digits.push_back(text[i]);
       continue;
     }
-    const auto is_digit_at = [&](size_t k) { return k < text.size() && std::isalnum(static_cast<unsigned char>(text[k])); };
+    const auto is_digit_at = [&](size_t k) {
+      return k < text.size() && std::isalnum(static_cast<unsigned char>(text[k]));
+    };
     if (i == 0 || !is_digit_at(i - 1) || !is_digit_at(i + 1)) return std::nullopt;
   }
   return digits;
@@ -35,7 +37,8 @@ std::optional<double> parse_float(std::string_view text) {
   const std::string lowered = to_lower(body);
   if (lowered == "inf" || lowered == "infinity") return negative ? -HUGE_VAL : HUGE_VAL;
   if (lowered == "nan") return std::nan("");
-  if (body.empty() || !(is_decimal(static_cast<unsigned char>(body[0])) || body[0] == '.')) return std::nullopt;
+  if (body.empty() || !(is_decimal(static_cast<unsigned char>(body[0])) || body[0] == '.'))
+    return std::nullopt;
   double value = 0;
   const auto parsed = std::from_chars(body.data(), body.data() + body.size(), value);
   if (parsed.ptr != body.data() + body.size()) return std::nullopt;
@@ -60,16 +63,18 @@ std::optional<int64_t> parse_int(std::string_view text, int64_t base) {
     body.remove_prefix(2);
     base = marked;
   } else if (base == 0) {
-    if (body.size() > 1 && body[0] == '0' && body.find_first_not_of('0') != std::string_view::npos) return std::nullopt;
+    if (body.size() > 1 && body[0] == '0' && body.find_first_not_of('0') != std::string_view::npos)
+      return std::nullopt;
     base = 10;
   }
   if (body.empty() || body[0] == '-' || body[0] == '+') return std::nullopt;
   const std::string signed_digits = (negative ? "-" : "") + std::string(body);
   int64_t value = 0;
-  const auto parsed = std::from_chars(signed_digits.data(), signed_digits.data() + signed_digits.size(), value,
-                                      static_cast<int>(base));
+  const auto parsed = std::from_chars(signed_digits.data(), signed_digits.data() + signed_digits.size(),
+                                      value, static_cast<int>(base));
   if (parsed.ptr != signed_digits.data() + signed_digits.size()) return std::nullopt;
-  if (parsed.ec == std::errc::result_out_of_range) raise(kOverflowError, "the number does not fit a 64-bit integer");
+  if (parsed.ec == std::errc::result_out_of_range)
+    raise(kOverflowError, "the number does not fit a 64-bit integer");
   return parsed.ec == std::errc() ? std::optional(value) : std::nullopt;
 }
 
@@ -188,7 +193,8 @@ Value file_size_format(Interpreter& interpreter, const Value& input, CallArgumen
   const double base = binary ? 1024 : 1000;
   if (bytes == 1) return interpreter.text("1 Byte");
   if (bytes < base) return interpreter.text(fmt::format("{} Bytes", std::trunc(bytes)));
-  static constexpr std::array<const char*, 8> kBinary = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"};
+  static constexpr std::array<const char*, 8> kBinary = {"KiB", "MiB", "GiB", "TiB",
+                                                         "PiB", "EiB", "ZiB", "YiB"};
   static constexpr std::array<const char*, 8> kDecimal = {"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"};
   double unit = base * base;
   size_t step = 0;

@@ -33,7 +33,9 @@ std::string_view symbol(BinaryOperator operation) {
         type_name(right));
 }
 
-[[noreturn]] void fail_overflow() { raise(kOverflowError, "the result does not fit a 64-bit integer"); }
+[[noreturn]] void fail_overflow() {
+  raise(kOverflowError, "the result does not fit a 64-bit integer");
+}
 
 int64_t floor_divide(int64_t left, int64_t right) {
   if (right == 0) raise(kZeroDivisionError, "integer division or modulo by zero");
@@ -180,7 +182,9 @@ Value add_sequences(Interpreter& interpreter, const Sequence& left, const Sequen
   return Value(interpreter.heap().make<Sequence>(left.kind(), std::move(items)));
 }
 
-bool is_repeatable(const Value& value) { return value.is_string() || value.get<Sequence>() != nullptr; }
+bool is_repeatable(const Value& value) {
+  return value.is_string() || value.get<Sequence>() != nullptr;
+}
 
 Value objects(Interpreter& interpreter, BinaryOperator operation, const Value& left, const Value& right) {
   if (operation == BinaryOperator::add) {
@@ -208,7 +212,8 @@ Value objects(Interpreter& interpreter, BinaryOperator operation, const Value& l
 }  // namespace
 
 Value Interpreter::binary(BinaryOperator operation, const Value& left, const Value& right) {
-  if (operation == BinaryOperator::modulo && left.is_string()) return format_percent(*this, left.string(), right);
+  if (operation == BinaryOperator::modulo && left.is_string())
+    return format_percent(*this, left.string(), right);
   if (const auto* missing = left.get<Undefined>()) missing->fail();
   if (const auto* missing = right.get<Undefined>()) missing->fail();
   if (left.is_object() || right.is_object()) return objects(*this, operation, left, right);
@@ -222,7 +227,8 @@ Value Interpreter::binary(BinaryOperator operation, const Value& left, const Val
 }
 
 bool Interpreter::compare(const Value& left, Comparison comparison, const Value& right) {
-  if (left.is_string() && right.is_string()) heap_.work(std::min(left.text().size(), right.text().size()) / 64);
+  if (left.is_string() && right.is_string())
+    heap_.work(std::min(left.text().size(), right.text().size()) / 64);
   switch (comparison) {
     case Comparison::equal:
       return equal(left, right);
@@ -255,7 +261,8 @@ bool Interpreter::contains(const Value& container, const Value& value) {
   if (const auto* view = container.get<DictView>(); view != nullptr && view->part() == DictView::Part::keys) {
     return view->dict().find(value) != nullptr;
   }
-  if (!is_iterable(container)) raise(kTypeError, "argument of type '{}' is not iterable", type_name(container));
+  if (!is_iterable(container))
+    raise(kTypeError, "argument of type '{}' is not iterable", type_name(container));
   size_t position = 0;
   for (Value item; next(container, position, item);) {
     if (identical(item, value) || equal(item, value)) return true;

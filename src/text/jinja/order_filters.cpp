@@ -13,8 +13,8 @@ Value ignore_case(Interpreter& interpreter, const Value& value, bool case_sensit
   return interpreter.text(to_lower(value.text()));
 }
 
-/// What to sort an element by: the values at paths separated by commas. Always a list, for equal values of types
-/// without an order compare as lists do.
+/// What to sort an element by: the values at paths separated by commas. Always a list, for equal values of
+/// types without an order compare as lists do.
 Value sort_key(Interpreter& interpreter, const Value& element, const Value& paths, bool case_sensitive) {
   std::vector<Value> keys;
   const auto add = [&](const Value& path) {

@@ -43,7 +43,8 @@ bool can_assign(const Expression& target) {
       return true;
     case Expression::Kind::tuple: {
       const auto& items = static_cast<const ItemsNode&>(target).items;
-      return std::all_of(items.begin(), items.end(), [](const ExpressionPtr& item) { return can_assign(*item); });
+      return std::all_of(items.begin(), items.end(),
+                         [](const ExpressionPtr& item) { return can_assign(*item); });
     }
     default:
       return false;
@@ -80,18 +81,22 @@ void set_context(Expression& target, NameNode::Context context) {
 }
 
 bool is_literal_name(std::string_view name) {
-  return name == "true" || name == "false" || name == "none" || name == "True" || name == "False" || name == "None";
+  return name == "true" || name == "false" || name == "none" || name == "True" || name == "False" ||
+         name == "None";
 }
 
 }  // namespace
 
 Parser::Nesting::Nesting(Parser& parser, size_t cost) : parser_(parser), cost_(cost) {
   constexpr size_t kMaxNested = 300;
-  if (parser.nesting_ + cost > kMaxNested) parser.fail(parser.current().line, "the template nests too deeply");
+  if (parser.nesting_ + cost > kMaxNested)
+    parser.fail(parser.current().line, "the template nests too deeply");
   parser.nesting_ += cost;
 }
 
-const Token& Parser::ahead() const { return tokens_[std::min(position_ + 1, tokens_.size() - 1)]; }
+const Token& Parser::ahead() const {
+  return tokens_[std::min(position_ + 1, tokens_.size() - 1)];
+}
 
 void Parser::check_readable() const {
   if (current().is(Token::Kind::error)) throw Failure{kSyntaxError, current().text, current().line};
@@ -118,7 +123,8 @@ bool Parser::skip_name(std::string_view name) {
 }
 
 void Parser::fail_expected(std::string_view what) {
-  if (current().is(Token::Kind::end)) fail(current().line, "unexpected end of template, expected '{}'.", what);
+  if (current().is(Token::Kind::end))
+    fail(current().line, "unexpected end of template, expected '{}'.", what);
   fail(current().line, "expected token '{}', got '{}'", what, describe(current()));
 }
 
@@ -152,7 +158,8 @@ Body Parser::parse() {
 
 bool Parser::at_end_tag() const {
   return !open_.empty() && current().is(Token::Kind::name) &&
-         std::find(open_.back().ends.begin(), open_.back().ends.end(), current().text) != open_.back().ends.end();
+         std::find(open_.back().ends.begin(), open_.back().ends.end(), current().text) !=
+             open_.back().ends.end();
 }
 
 Body Parser::parse_body() {
@@ -212,7 +219,8 @@ std::string Parser::describe_expected() const {
 
 void Parser::fail_unclosed() {
   fail(current().line,
-       "Unexpected end of template. Jinja was looking for the following tags: {}. The innermost block that needs to be "
+       "Unexpected end of template. Jinja was looking for the following tags: {}. The innermost block that "
+       "needs to be "
        "closed is '{}'.",
        describe_expected(), open_.back().name);
 }
@@ -253,10 +261,11 @@ StatementPtr Parser::parse_tag(const std::string& tag, int line) {
   if (tag == "break") return std::make_unique<LoopControlNode>(Statement::Kind::break_loop, line);
   if (tag == "continue") return std::make_unique<LoopControlNode>(Statement::Kind::continue_loop, line);
   if (tag == "include" || tag == "import" || tag == "from" || tag == "extends") {
-    raise_at(line, kUnsupportedError, "the tag '{}' needs another file; a chat template must be complete in itself",
-             tag);
+    raise_at(line, kUnsupportedError,
+             "the tag '{}' needs another file; a chat template must be complete in itself", tag);
   }
-  if (tag == "autoescape") raise_at(line, kUnsupportedError, "the tag 'autoescape' is not supported; use the filter e");
+  if (tag == "autoescape")
+    raise_at(line, kUnsupportedError, "the tag 'autoescape' is not supported; use the filter e");
   open_.pop_back();
   fail_unknown_tag(tag, line);
 }
@@ -320,7 +329,8 @@ void Parser::parse_signature(MacroNode& macro) {
     auto parameter = std::make_unique<NameNode>(parse_target_name(), line);
     parameter->context = NameNode::Context::parameter;
     for (const auto& other : macro.parameters) {
-      if (other->name == parameter->name) fail(line, "duplicate argument '{}' in macro definition", parameter->name);
+      if (other->name == parameter->name)
+        fail(line, "duplicate argument '{}' in macro definition", parameter->name);
     }
     if (skip_operation("=")) {
       macro.defaults.push_back(parse_expression());
@@ -391,7 +401,8 @@ StatementPtr Parser::parse_block(int line) {
   }
   if (current().is_operation("-")) {
     fail(line,
-         "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore "
+         "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an "
+         "underscore "
          "instead.");
   }
   node->body = parse_until({"endblock"});

@@ -9,7 +9,9 @@ namespace {
 /// Bounds the recursion of everything that walks an expression.
 constexpr int kMaxHeight = 300;
 
-ExpressionPtr constant(Value value, int line) { return std::make_unique<ConstantNode>(std::move(value), line); }
+ExpressionPtr constant(Value value, int line) {
+  return std::make_unique<ConstantNode>(std::move(value), line);
+}
 
 }  // namespace
 
@@ -33,7 +35,8 @@ ExpressionPtr Parser::parse_tuple(const TupleRules& rules) {
   while (true) {
     if (!tuple->items.empty()) expect_operation(",");
     if (at_end()) break;
-    tuple->items.push_back(rules.simple ? parse_primary(rules.namespaces) : parse_expression(rules.conditions));
+    tuple->items.push_back(rules.simple ? parse_primary(rules.namespaces)
+                                        : parse_expression(rules.conditions));
     if (!current().is_operation(",")) break;
     is_tuple = true;
   }
@@ -50,7 +53,9 @@ ExpressionPtr Parser::parse_tuple(const TupleRules& rules) {
   return finish(std::move(tuple));
 }
 
-ExpressionPtr Parser::parse_expression(bool conditions) { return conditions ? parse_conditional() : parse_or(); }
+ExpressionPtr Parser::parse_expression(bool conditions) {
+  return conditions ? parse_conditional() : parse_or();
+}
 
 ExpressionPtr Parser::parse_conditional() {
   const Nesting nesting(*this, 1);
@@ -67,8 +72,8 @@ ExpressionPtr Parser::parse_conditional() {
   return left;
 }
 
-ExpressionPtr Parser::binary(Expression::Kind kind, BinaryOperator operation, ExpressionPtr left, ExpressionPtr right,
-                             int line) {
+ExpressionPtr Parser::binary(Expression::Kind kind, BinaryOperator operation, ExpressionPtr left,
+                             ExpressionPtr right, int line) {
   auto node = std::make_unique<BinaryNode>(kind, line);
   node->operation = operation;
   node->left = std::move(left);
@@ -118,8 +123,9 @@ ExpressionPtr Parser::parse_compare() {
   auto node = std::make_unique<CompareNode>(current().line);
   node->first = parse_sum();
   while (true) {
-    const auto* found = std::find_if(kOperators.begin(), kOperators.end(),
-                                     [this](const auto& entry) { return current().is_operation(entry.first); });
+    const auto* found = std::find_if(kOperators.begin(), kOperators.end(), [this](const auto& entry) {
+      return current().is_operation(entry.first);
+    });
     Comparison comparison = Comparison::in;
     if (found != kOperators.end()) {
       comparison = found->second;
@@ -190,8 +196,8 @@ ExpressionPtr Parser::parse_unary(bool with_filter) {
   ExpressionPtr node;
   if (current().is_operation("-") || current().is_operation("+")) {
     const Token sign = take();
-    auto unary =
-        std::make_unique<UnaryNode>(sign.text == "-" ? UnaryOperator::negate : UnaryOperator::plus, sign.line);
+    auto unary = std::make_unique<UnaryNode>(sign.text == "-" ? UnaryOperator::negate : UnaryOperator::plus,
+                                             sign.line);
     unary->operand = parse_unary(false);
     node = finish(std::move(unary));
   } else {
@@ -324,7 +330,8 @@ ExpressionPtr Parser::parse_subscript(ExpressionPtr object) {
     node->index = std::move(indices.front());
   } else {
     for (const auto& index : indices) {
-      if (index->kind == Expression::Kind::slice) fail(index->line, "a slice cannot be one of several indices");
+      if (index->kind == Expression::Kind::slice)
+        fail(index->line, "a slice cannot be one of several indices");
     }
     auto tuple = std::make_unique<ItemsNode>(Expression::Kind::tuple, token.line);
     tuple->items = std::move(indices);

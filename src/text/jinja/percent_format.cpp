@@ -13,7 +13,8 @@ class PercentFormatter {
  public:
   PercentFormatter(Interpreter& interpreter, const String& text, const Value& arguments)
       : interpreter_(interpreter), text_(text.text()), safe_(text.safe()), out_(interpreter.heap()) {
-    if (const auto* tuple = arguments.get<Sequence>(); tuple != nullptr && tuple->kind() == Object::Kind::tuple) {
+    if (const auto* tuple = arguments.get<Sequence>();
+        tuple != nullptr && tuple->kind() == Object::Kind::tuple) {
       arguments_ = tuple->items;
     } else {
       arguments_ = {arguments};

@@ -1,11 +1,10 @@
 #include "text/jinja/repr.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <fmt/format.h>
 #include <vector>
 
 #include "text/jinja/ast.hpp"
@@ -39,7 +38,8 @@ void append_escaped(std::string& out, char32_t code, char quote) {
 }
 
 char quote_for(std::string_view text) {
-  const bool use_double = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
+  const bool use_double =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
   return use_double ? '"' : '\'';
 }
 
@@ -205,9 +205,11 @@ std::string float_repr(double value) {
   std::string_view digits(buffer.data(), static_cast<size_t>(scientific.ptr - buffer.data()));
   const size_t mark = digits.find('e');
   int exponent = 0;
-  std::from_chars(digits.data() + mark + (digits[mark + 1] == '+' ? 2 : 1), digits.data() + digits.size(), exponent);
+  std::from_chars(digits.data() + mark + (digits[mark + 1] == '+' ? 2 : 1), digits.data() + digits.size(),
+                  exponent);
   if (exponent >= -4 && exponent < 16) {
-    const auto fixed = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
+    const auto fixed =
+        std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
     std::string text(buffer.data(), fixed.ptr);
     if (text.find('.') == std::string::npos) text += ".0";
     return text;
@@ -224,7 +226,9 @@ std::string text_repr(std::string_view text) {
   return out;
 }
 
-void append_repr(TextBuilder& out, const Value& value) { Printer(out).repr(value); }
+void append_repr(TextBuilder& out, const Value& value) {
+  Printer(out).repr(value);
+}
 
 void append_str(TextBuilder& out, const Value& value) {
   if (value.is_string()) {

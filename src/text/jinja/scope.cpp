@@ -89,7 +89,8 @@ class Names {
     // Only some branches assign these, so they begin with what they were before.
     for (const auto& name : newly_stored) {
       const auto outer = find_outer(name);
-      entries_[*find_own(name)] = outer ? Entry{Entry::How::alias, *outer, name} : Entry{Entry::How::resolve, {}, name};
+      entries_[*find_own(name)] =
+          outer ? Entry{Entry::How::alias, *outer, name} : Entry{Entry::How::resolve, {}, name};
     }
   }
 
@@ -233,13 +234,13 @@ class Analysis {
     std::vector<Names> branches(3, original.branch());
     in(branches[0], [&] { body(node.branches.front().body); });
     in(branches[1], [&] {
-      for (size_t i = 1; i < node.branches.size(); ++i) elif(node.branches[i]);
+      for (size_t i = 1; i < node.branches.size(); ++i) elif (node.branches[i]);
     });
     in(branches[2], [&] { body(node.otherwise); });
     original.merge(branches);
   }
 
-  void elif(const ConditionNode::Branch& branch) {
+  void elif (const ConditionNode::Branch& branch) {
     expression(*branch.test);
     Names& original = *names_;
     std::vector<Names> branches(1, original.branch());
@@ -436,7 +437,8 @@ class Resolver {
         node.caller_slot = names.declare("caller");
       } else if (!has_default(node, "caller")) {
         raise_at(node.line, kAssertionError,
-                 "When defining macros or call blocks the special \"caller\" argument must be omitted or be given a "
+                 "When defining macros or call blocks the special \"caller\" argument must be omitted or be "
+                 "given a "
                  "default.");
       }
     }
@@ -449,7 +451,8 @@ class Resolver {
       node.positionals_slot = names.declare("varargs");
     }
     node.frame = names.frame();
-    for (const auto& parameter : node.parameters) node.parameter_slots.push_back(names.find(parameter->name)->slot);
+    for (const auto& parameter : node.parameters)
+      node.parameter_slots.push_back(names.find(parameter->name)->slot);
     const Surroundings inside{&names, false, false, false};
     for (auto& value : node.defaults) expression(*value, inside);
     body(node.body, inside);
@@ -488,7 +491,8 @@ class Resolver {
       result.slot = names.slot(*names.find(reference.name));
     } else {
       result.kind = Target::Kind::tuple;
-      for (const auto& item : static_cast<const ItemsNode&>(node).items) result.items.push_back(target(*item, names));
+      for (const auto& item : static_cast<const ItemsNode&>(node).items)
+        result.items.push_back(target(*item, names));
     }
     return result;
   }
@@ -531,6 +535,8 @@ class Resolver {
 
 }  // namespace
 
-void resolve_names(Program& program) { Resolver().program(program); }
+void resolve_names(Program& program) {
+  Resolver().program(program);
+}
 
 }  // namespace mullama::jinja

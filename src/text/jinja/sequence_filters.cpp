@@ -92,7 +92,8 @@ bool select_next(Interpreter& interpreter, Iterator& self, Value& out) {
   return false;
 }
 
-/// A generator over the input that keeps the arguments; an empty one if the input is false, whatever its type.
+/// A generator over the input that keeps the arguments; an empty one if the input is false, whatever its
+/// type.
 Value lazily(Interpreter& interpreter, const Value& input, CallArguments& arguments, Iterator::Next step) {
   if (!is_true(input)) return generate(interpreter, {});
   Value positional = keep_positional(interpreter, arguments);
@@ -133,8 +134,10 @@ Value reject_attr(Interpreter& interpreter, const Value& input, CallArguments& a
 
 Value attr(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
   const BoundArguments bound("attr", arguments, {"name"}, 1);
-  if (!bound[0].is_string()) raise(kTypeError, "attribute name must be string, not '{}'", type_name(bound[0]));
-  if (const auto* missing = input.get<Undefined>(); missing != nullptr && !bound[0].text().starts_with("__")) {
+  if (!bound[0].is_string())
+    raise(kTypeError, "attribute name must be string, not '{}'", type_name(bound[0]));
+  if (const auto* missing = input.get<Undefined>();
+      missing != nullptr && !bound[0].text().starts_with("__")) {
     missing->fail();
   }
   if (auto found = interpreter.own_attribute(input, bound[0].text())) return std::move(*found);
@@ -181,7 +184,8 @@ Value first(Interpreter& interpreter, const Value& input, CallArguments& argumen
   Interpreter::expect_iterable(input);
   size_t position = 0;
   Value out;
-  return interpreter.next(input, position, out) ? out : interpreter.undefined("No first item, sequence was empty.");
+  return interpreter.next(input, position, out) ? out
+                                                : interpreter.undefined("No first item, sequence was empty.");
 }
 
 Value last(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
@@ -234,14 +238,16 @@ std::vector<Value> rows_of(Interpreter& interpreter, const Value& input, int64_t
   }
   if (row.empty()) return rows;
   if (!fill.is_none() && static_cast<int64_t>(row.size()) < width) {
-    interpreter.heap().expect_room(static_cast<size_t>(std::min<int64_t>(width, INT64_MAX / 64)) * sizeof(Value));
+    interpreter.heap().expect_room(static_cast<size_t>(std::min<int64_t>(width, INT64_MAX / 64)) *
+                                   sizeof(Value));
     row.resize(static_cast<size_t>(width), fill);
   }
   rows.push_back(interpreter.list(std::move(row)));
   return rows;
 }
 
-std::vector<Value> columns_of(Interpreter& interpreter, const Value& input, int64_t slices, const Value& fill) {
+std::vector<Value> columns_of(Interpreter& interpreter, const Value& input, int64_t slices,
+                              const Value& fill) {
   const auto values = interpreter.to_vector(input);
   if (slices == 0) raise(kZeroDivisionError, "integer division or modulo by zero");
   std::vector<Value> columns;
@@ -273,7 +279,8 @@ Value divided(Interpreter& interpreter, const Value& input, const Value& size, c
     }
     return runner.next(self.held[0], self.position, out);
   };
-  return Value(interpreter.heap().make<Iterator>("generator", std::vector<Value>{input, size, fill}, std::move(step)));
+  return Value(
+      interpreter.heap().make<Iterator>("generator", std::vector<Value>{input, size, fill}, std::move(step)));
 }
 
 }  // namespace

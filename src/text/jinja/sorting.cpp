@@ -7,17 +7,20 @@ namespace mullama::jinja {
 namespace {
 
 size_t comparison_cost(const Value& left, const Value& right) {
-  return 1 + (left.is_string() && right.is_string() ? std::min(left.text().size(), right.text().size()) / 64 : 0);
+  return 1 +
+         (left.is_string() && right.is_string() ? std::min(left.text().size(), right.text().size()) / 64 : 0);
 }
 
 }  // namespace
 
-void sort_by_keys(Interpreter& interpreter, std::vector<Value>& values, std::vector<Value>& keys, bool reverse) {
+void sort_by_keys(Interpreter& interpreter, std::vector<Value>& values, std::vector<Value>& keys,
+                  bool reverse) {
   std::vector<size_t> order(values.size());
   std::iota(order.begin(), order.end(), size_t{0});
   const auto before = [&](size_t left, size_t right) {
     interpreter.heap().work(comparison_cost(keys[left], keys[right]));
-    return reverse ? ordered(keys[right], Order::less, keys[left]) : ordered(keys[left], Order::less, keys[right]);
+    return reverse ? ordered(keys[right], Order::less, keys[left])
+                   : ordered(keys[left], Order::less, keys[right]);
   };
   std::stable_sort(order.begin(), order.end(), before);
   std::vector<Value> sorted_values;
@@ -54,7 +57,8 @@ void add_entries(Interpreter& interpreter, Dict& dict, const Value& entries) {
     }
     auto pair = interpreter.to_vector(entry);
     if (pair.size() != 2) {
-      raise(kValueError, "dictionary update sequence element #{} has length {}; 2 is required", number, pair.size());
+      raise(kValueError, "dictionary update sequence element #{} has length {}; 2 is required", number,
+            pair.size());
     }
     dict.set(std::move(pair[0]), std::move(pair[1]));
     dict.recharge();

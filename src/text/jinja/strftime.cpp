@@ -1,8 +1,7 @@
 #include "text/jinja/strftime.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
+#include <fmt/format.h>
 
 #include "text/jinja/text_builder.hpp"
 
@@ -23,7 +22,8 @@ std::string format_time(Heap& heap, std::string_view format, const std::tm& time
     }
     // glibc's flags for padding and case are allowed between the percent sign and the letter.
     size_t letter = i + 1;
-    while (letter < format.size() && letter < i + 4 && std::string_view("-_0^#").find(format[letter]) != std::string_view::npos) {
+    while (letter < format.size() && letter < i + 4 &&
+           std::string_view("-_0^#").find(format[letter]) != std::string_view::npos) {
       ++letter;
     }
     const char conversion = letter < format.size() ? format[letter] : '\0';
@@ -36,7 +36,8 @@ std::string format_time(Heap& heap, std::string_view format, const std::tm& time
     } else if (conversion != '\0' && kConversions.find(conversion) != std::string_view::npos) {
       std::array<char, 256> buffer{};
       const std::string one(format.substr(i, letter - i + 1));
-      out.append(std::string_view(buffer.data(), std::strftime(buffer.data(), buffer.size(), one.c_str(), &time)));
+      out.append(
+          std::string_view(buffer.data(), std::strftime(buffer.data(), buffer.size(), one.c_str(), &time)));
     } else {
       out.append('%');
       continue;

@@ -9,6 +9,7 @@
 namespace mullama::jinja {
 
 /// Python's datetime.strftime for a time without a time zone, in the C locale's names.
-[[nodiscard]] std::string format_time(Heap& heap, std::string_view format, const std::tm& time, int microseconds);
+[[nodiscard]] std::string format_time(Heap& heap, std::string_view format, const std::tm& time,
+                                      int microseconds);
 
 }  // namespace mullama::jinja

@@ -44,7 +44,8 @@ Value split(Interpreter& interpreter, const Value& self, CallArguments& argument
   const BoundArguments bound("split", arguments, {"sep", "maxsplit"});
   const auto separator = bound.optional_text(0);
   std::vector<Value> parts;
-  for (const auto part : split_text(interpreter, self.text(), separator, bound.integer_or(1, -1), FromRight)) {
+  for (const auto part :
+       split_text(interpreter, self.text(), separator, bound.integer_or(1, -1), FromRight)) {
     parts.push_back(same_kind(interpreter, self, std::string(part)));
   }
   return interpreter.list(std::move(parts));
@@ -149,8 +150,9 @@ Value replace(Interpreter& interpreter, const Value& self, CallArguments& argume
     append_html_escaped(escaped, replacement);
     replacement = escaped.take();
   }
-  return same_kind(interpreter, self,
-                   replace_text(interpreter, self.text(), bound.text(0), replacement, bound.integer_or(2, -1)));
+  return same_kind(
+      interpreter, self,
+      replace_text(interpreter, self.text(), bound.text(0), replacement, bound.integer_or(2, -1)));
 }
 
 Value join(Interpreter& interpreter, const Value& self, CallArguments& arguments) {
@@ -203,7 +205,8 @@ Value remove_affix(Interpreter& interpreter, const Value& self, CallArguments& a
 
 std::string fill_argument(const BoundArguments& bound) {
   auto fill = bound.text_or(1, " ");
-  if (count_code_points(fill) != 1) raise(kTypeError, "The fill character must be exactly one character long");
+  if (count_code_points(fill) != 1)
+    raise(kTypeError, "The fill character must be exactly one character long");
   return fill;
 }
 
@@ -271,8 +274,12 @@ Value all(Interpreter& interpreter, const Value& self, CallArguments& arguments)
   return Value(true);
 }
 
-bool is_alphanumeric(char32_t code) { return is_alpha(code) || is_numeric(code); }
-bool is_ascii(char32_t code) { return code < 0x80; }
+bool is_alphanumeric(char32_t code) {
+  return is_alpha(code) || is_numeric(code);
+}
+bool is_ascii(char32_t code) {
+  return code < 0x80;
+}
 
 Value isidentifier(Interpreter& interpreter, const Value& self, CallArguments& arguments) {
   const BoundArguments bound("isidentifier", arguments, {});
@@ -372,6 +379,8 @@ constexpr std::array<Method, 44> kMethods = {{
 
 }  // namespace
 
-std::span<const Method> string_methods() { return kMethods; }
+std::span<const Method> string_methods() {
+  return kMethods;
+}
 
 }  // namespace mullama::jinja

@@ -55,7 +55,8 @@ Result<Template> Template::parse(std::string_view source) {
   return Template(std::move(program));
 }
 
-Result<std::string> Template::render(const nlohmann::ordered_json& variables, const RenderOptions& options) const {
+Result<std::string> Template::render(const nlohmann::ordered_json& variables,
+                                     const RenderOptions& options) const {
   if (!variables.is_object() && !variables.is_null()) {
     return fail(ErrorCode::invalid_argument, "a template's variables must be a JSON object, not {}",
                 variables.type_name());

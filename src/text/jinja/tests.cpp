@@ -12,9 +12,13 @@ namespace {
 
 using Kind = Object::Kind;
 
-void expect_none(CallArguments& arguments) { const BoundArguments bound("test", arguments, {}); }
+void expect_none(CallArguments& arguments) {
+  const BoundArguments bound("test", arguments, {});
+}
 
-const Value& other(const BoundArguments& bound) { return bound[0]; }
+const Value& other(const BoundArguments& bound) {
+  return bound[0];
+}
 
 bool is_defined(Interpreter&, const Value& input, CallArguments& arguments) {
   expect_none(arguments);
@@ -70,8 +74,8 @@ bool is_iterable(Interpreter&, const Value& input, CallArguments& arguments) {
 }
 bool is_callable(Interpreter&, const Value& input, CallArguments& arguments) {
   expect_none(arguments);
-  return input.is(Kind::function) || input.is(Kind::macro) || input.is(Kind::undefined) || input.is(Kind::joiner) ||
-         input.is(Kind::loop);
+  return input.is(Kind::function) || input.is(Kind::macro) || input.is(Kind::undefined) ||
+         input.is(Kind::joiner) || input.is(Kind::loop);
 }
 bool is_escaped(Interpreter&, const Value& input, CallArguments& arguments) {
   expect_none(arguments);

@@ -108,7 +108,8 @@ Value title(Interpreter& interpreter, const Value& input, CallArguments& argumen
 Value center(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
   const BoundArguments bound("center", arguments, {"width"});
   const Value text = interpreter.soft_str(input);
-  return interpreter.text(center_text(interpreter, text.text(), bound.integer_or(0, 80), " "), text.string().safe());
+  return interpreter.text(center_text(interpreter, text.text(), bound.integer_or(0, 80), " "),
+                          text.string().safe());
 }
 
 Value escape(Interpreter& interpreter, const Value& input, CallArguments& arguments) {
@@ -236,8 +237,9 @@ Value url_encode(Interpreter& interpreter, const Value& input, CallArguments& ar
     append_quoted(out, interpreter.str(input), false);
     return interpreter.text(out.take());
   }
-  const Value pairs =
-      input.get<Dict>() == nullptr ? input : Value(interpreter.heap().make<DictView>(input, DictView::Part::items));
+  const Value pairs = input.get<Dict>() == nullptr
+                          ? input
+                          : Value(interpreter.heap().make<DictView>(input, DictView::Part::items));
   size_t position = 0;
   bool is_first = true;
   for (Value pair; interpreter.next(pairs, position, pair);) {

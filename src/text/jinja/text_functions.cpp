@@ -10,7 +10,8 @@ namespace mullama::jinja {
 namespace {
 
 /// Places the replacement before every code point and at the end.
-std::string interleave(Interpreter& interpreter, std::string_view text, std::string_view replacement, size_t limit) {
+std::string interleave(Interpreter& interpreter, std::string_view text, std::string_view replacement,
+                       size_t limit) {
   TextBuilder out(interpreter.heap());
   size_t done = 0;
   for (size_t offset = 0; offset < text.size();) {
@@ -47,7 +48,8 @@ std::vector<std::string_view> split_at_space(Interpreter& interpreter, std::stri
   return parts;
 }
 
-std::vector<std::string_view> split_at_space_from_right(Interpreter& interpreter, std::string_view text, size_t limit) {
+std::vector<std::string_view> split_at_space_from_right(Interpreter& interpreter, std::string_view text,
+                                                        size_t limit) {
   std::vector<std::string_view> parts;
   text = strip(text, false, true);
   while (!text.empty()) {
@@ -67,8 +69,8 @@ std::vector<std::string_view> split_at_space_from_right(Interpreter& interpreter
   return parts;
 }
 
-std::vector<std::string_view> split_at(Interpreter& interpreter, std::string_view text, std::string_view separator,
-                                       size_t limit) {
+std::vector<std::string_view> split_at(Interpreter& interpreter, std::string_view text,
+                                       std::string_view separator, size_t limit) {
   std::vector<std::string_view> parts;
   size_t begin = 0;
   while (parts.size() < limit) {
@@ -116,11 +118,13 @@ std::string replace_text(Interpreter& interpreter, std::string_view text, std::s
 }
 
 std::vector<std::string_view> split_text(Interpreter& interpreter, std::string_view text,
-                                         const std::optional<std::string>& separator, int64_t limit, bool from_right) {
+                                         const std::optional<std::string>& separator, int64_t limit,
+                                         bool from_right) {
   const size_t most = limit < 0 ? SIZE_MAX : static_cast<size_t>(limit);
   interpreter.heap().work(1 + text.size() / 16);
   if (!separator) {
-    return from_right ? split_at_space_from_right(interpreter, text, most) : split_at_space(interpreter, text, most);
+    return from_right ? split_at_space_from_right(interpreter, text, most)
+                      : split_at_space(interpreter, text, most);
   }
   if (separator->empty()) raise(kValueError, "empty separator");
   return from_right ? split_at_from_right(interpreter, text, *separator, most)
@@ -143,7 +147,8 @@ std::vector<std::string_view> split_lines(Interpreter& interpreter, std::string_
   return lines;
 }
 
-std::string center_text(Interpreter& interpreter, std::string_view text, int64_t width, std::string_view fill) {
+std::string center_text(Interpreter& interpreter, std::string_view text, int64_t width,
+                        std::string_view fill) {
   const auto length = static_cast<int64_t>(count_code_points(text));
   TextBuilder out(interpreter.heap());
   const int64_t room = std::max<int64_t>(width - length, 0);

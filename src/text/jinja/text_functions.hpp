@@ -17,8 +17,8 @@ namespace mullama::jinja {
                                        std::string_view replacement, int64_t count);
 /// text.split(separator, limit) or rsplit; no separator is any run of white space, a negative limit none.
 [[nodiscard]] std::vector<std::string_view> split_text(Interpreter& interpreter, std::string_view text,
-                                                       const std::optional<std::string>& separator, int64_t limit,
-                                                       bool from_right);
+                                                       const std::optional<std::string>& separator,
+                                                       int64_t limit, bool from_right);
 [[nodiscard]] std::vector<std::string_view> split_lines(Interpreter& interpreter, std::string_view text,
                                                         bool keep_ends);
 [[nodiscard]] std::string center_text(Interpreter& interpreter, std::string_view text, int64_t width,

@@ -1,10 +1,9 @@
 #include "text/jinja/unicode.hpp"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <utf8proc.h>
 #include <utility>
 
 #include "text/jinja/special_case.hpp"
@@ -59,8 +58,9 @@ bool in_ranges(char32_t code, const std::pair<char32_t, char32_t>* ranges, size_
 
 const SpecialCase* special_case(char32_t code) {
   const auto* end = std::end(kSpecialCases);
-  const auto* found = std::lower_bound(std::begin(kSpecialCases), end, code,
-                                       [](const SpecialCase& entry, char32_t key) { return entry.code < key; });
+  const auto* found =
+      std::lower_bound(std::begin(kSpecialCases), end, code,
+                       [](const SpecialCase& entry, char32_t key) { return entry.code < key; });
   return found != end && found->code == code ? found : nullptr;
 }
 
@@ -82,7 +82,9 @@ void append_titled(std::string& out, char32_t code) {
   }
 }
 
-bool is_cased(char32_t code) { return is_upper(code) || is_lower(code) || is_title(code); }
+bool is_cased(char32_t code) {
+  return is_upper(code) || is_lower(code) || is_title(code);
+}
 
 bool is_case_ignorable(char32_t code) {
   switch (category(code)) {
@@ -218,8 +220,8 @@ std::string encode(std::u32string_view text) {
 
 bool is_space(char32_t code) {
   if (code < 0x80) return code == ' ' || (code >= 0x09 && code <= 0x0d) || (code >= 0x1c && code <= 0x1f);
-  return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-         code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+  return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) ||
+         code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
 }
 
 bool is_line_break(char32_t code) {
@@ -248,9 +250,9 @@ bool is_decimal(char32_t code) {
 bool is_digit(char32_t code) {
   // Code points with Numeric_Type=Digit: superscripts, subscripts and enclosed digits.
   static constexpr std::pair<char32_t, char32_t> kDigits[] = {
-      {0xb2, 0xb3},     {0xb9, 0xb9},     {0x1369, 0x1371},   {0x19da, 0x19da},   {0x2070, 0x2070},
-      {0x2074, 0x2079}, {0x2080, 0x2089}, {0x2460, 0x2468},   {0x2474, 0x247c},   {0x2488, 0x2490},
-      {0x24ea, 0x24ea}, {0x24f5, 0x24fd}, {0x24ff, 0x24ff},   {0x2776, 0x277e},   {0x2780, 0x2788},
+      {0xb2, 0xb3},     {0xb9, 0xb9},       {0x1369, 0x1371},   {0x19da, 0x19da},   {0x2070, 0x2070},
+      {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247c},   {0x2488, 0x2490},
+      {0x24ea, 0x24ea}, {0x24f5, 0x24fd},   {0x24ff, 0x24ff},   {0x2776, 0x277e},   {0x2780, 0x2788},
       {0x278a, 0x2792}, {0x10a40, 0x10a43}, {0x10e60, 0x10e68}, {0x11052, 0x1105a}, {0x1f100, 0x1f10a}};
   return is_decimal(code) || (code >= 0x80 && in_ranges(code, kDigits, std::size(kDigits)));
 }
@@ -271,7 +273,9 @@ bool is_lower(char32_t code) {
                      : category(code) == UTF8PROC_CATEGORY_LL || code == 0xaa || code == 0xba;
 }
 
-bool is_title(char32_t code) { return code >= 0x80 && category(code) == UTF8PROC_CATEGORY_LT; }
+bool is_title(char32_t code) {
+  return code >= 0x80 && category(code) == UTF8PROC_CATEGORY_LT;
+}
 
 bool is_printable(char32_t code) {
   if (code < 0x80) return code >= 0x20 && code < 0x7f;
@@ -298,10 +302,13 @@ bool is_identifier_part(char32_t code) {
   if (is_identifier_start(code) || is_decimal(code)) return true;
   if (code < 0x80) return false;
   const auto kind = category(code);
-  return kind == UTF8PROC_CATEGORY_MN || kind == UTF8PROC_CATEGORY_MC || kind == UTF8PROC_CATEGORY_PC || code == 0xb7;
+  return kind == UTF8PROC_CATEGORY_MN || kind == UTF8PROC_CATEGORY_MC || kind == UTF8PROC_CATEGORY_PC ||
+         code == 0xb7;
 }
 
-bool is_word(char32_t code) { return code == '_' || is_alpha(code) || is_numeric(code); }
+bool is_word(char32_t code) {
+  return code == '_' || is_alpha(code) || is_numeric(code);
+}
 
 bool is_cased_text(std::string_view text, bool upper) {
   bool found = false;

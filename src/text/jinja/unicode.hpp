@@ -43,13 +43,14 @@ void append_code_point(std::string& text, char32_t code);
 
 [[nodiscard]] std::string to_upper(std::string_view text);
 [[nodiscard]] std::string to_lower(std::string_view text);
-[[nodiscard]] std::string to_title(std::string_view text);       ///< str.title
+[[nodiscard]] std::string to_title(std::string_view text);        ///< str.title
 [[nodiscard]] std::string to_capitalized(std::string_view text);  ///< str.capitalize
 [[nodiscard]] std::string swap_case(std::string_view text);
 [[nodiscard]] std::string fold_case(std::string_view text);
 
 [[nodiscard]] std::string_view strip(std::string_view text, bool left = true, bool right = true);
 /// Strips code points contained in `characters`.
-[[nodiscard]] std::string_view strip(std::string_view text, std::string_view characters, bool left, bool right);
+[[nodiscard]] std::string_view strip(std::string_view text, std::string_view characters, bool left,
+                                     bool right);
 
 }  // namespace mullama::jinja

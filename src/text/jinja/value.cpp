@@ -18,7 +18,8 @@ void take_all(std::vector<Value>& values, std::vector<Ref>& out) {
 }
 
 [[noreturn]] void fail_nesting(std::string_view action) {
-  raise(kRecursionError, "maximum recursion depth exceeded while {}: values nest deeper than {}", action, kMaxNesting);
+  raise(kRecursionError, "maximum recursion depth exceeded while {}: values nest deeper than {}", action,
+        kMaxNesting);
 }
 
 bool equal_at(const Value& left, const Value& right, size_t depth);
@@ -35,9 +36,9 @@ bool equal_texts(const String& left, const String& right) {
 bool equal_items(const Sequence& left, const Sequence& right, size_t depth) {
   if (left.items.size() != right.items.size()) return false;
   left.work(left.items.size());
-  return std::equal(left.items.begin(), left.items.end(), right.items.begin(), [depth](const Value& a, const Value& b) {
-    return identical(a, b) || equal_at(a, b, depth);
-  });
+  return std::equal(
+      left.items.begin(), left.items.end(), right.items.begin(),
+      [depth](const Value& a, const Value& b) { return identical(a, b) || equal_at(a, b, depth); });
 }
 
 bool equal_dicts(const Dict& left, const Dict& right, size_t depth) {
@@ -143,7 +144,9 @@ bool ordered_at(const Value& left, Order order, const Value& right, size_t depth
   return ordered_as(first->items.size(), order, second->items.size());
 }
 
-size_t mix(size_t seed, size_t value) { return seed ^ (value + 0x9e3779b97f4a7c15u + (seed << 6) + (seed >> 2)); }
+size_t mix(size_t seed, size_t value) {
+  return seed ^ (value + 0x9e3779b97f4a7c15u + (seed << 6) + (seed >> 2));
+}
 
 size_t hash_at(const Value& value, size_t depth) {
   if (depth > kMaxNesting) fail_nesting("hashing");
@@ -181,8 +184,12 @@ size_t hash_at(const Value& value, size_t depth) {
 
 }  // namespace
 
-const String& Value::string() const { return static_cast<const String&>(object()); }
-std::string_view Value::text() const { return string().text(); }
+const String& Value::string() const {
+  return static_cast<const String&>(object());
+}
+std::string_view Value::text() const {
+  return string().text();
+}
 
 std::optional<int64_t> Value::integral() const {
   if (is_int()) return as_int();
@@ -201,9 +208,13 @@ String::String(std::string text, bool safe) : Object(Kind::string), text_(std::m
   ascii_ = length_ == text_.size();
 }
 
-void Undefined::fail() const { throw Failure{error_, message_, 0}; }
+void Undefined::fail() const {
+  throw Failure{error_, message_, 0};
+}
 
-void Sequence::take_children(std::vector<Ref>& out) { take_all(items, out); }
+void Sequence::take_children(std::vector<Ref>& out) {
+  take_all(items, out);
+}
 
 const Value* Dict::find(const Value& key) const {
   const auto found = position(key);
@@ -211,7 +222,9 @@ const Value* Dict::find(const Value& key) const {
 }
 
 const Value* Dict::find(std::string_view key) const {
-  const auto matches = [key](const Entry& entry) { return entry.first.is_string() && entry.first.text() == key; };
+  const auto matches = [key](const Entry& entry) {
+    return entry.first.is_string() && entry.first.text() == key;
+  };
   if (index_.empty()) {
     const auto found = std::find_if(entries_.begin(), entries_.end(), matches);
     return found == entries_.end() ? nullptr : &found->second;
@@ -225,7 +238,9 @@ const Value* Dict::find(std::string_view key) const {
 
 std::optional<size_t> Dict::position(const Value& key) const {
   const size_t code = hash(key);
-  const auto matches = [&key](const Entry& entry) { return identical(entry.first, key) || equal(entry.first, key); };
+  const auto matches = [&key](const Entry& entry) {
+    return identical(entry.first, key) || equal(entry.first, key);
+  };
   if (index_.empty()) {
     const auto found = std::find_if(entries_.begin(), entries_.end(), matches);
     if (found == entries_.end()) return std::nullopt;
@@ -291,7 +306,9 @@ void Activation::take_children(std::vector<Ref>& out) {
   take_all(slots, out);
 }
 
-void Cycler::take_children(std::vector<Ref>& out) { take_all(items, out); }
+void Cycler::take_children(std::vector<Ref>& out) {
+  take_all(items, out);
+}
 
 std::string_view type_name(const Value& value) {
   if (value.is_bool()) return "bool";
@@ -387,23 +404,31 @@ bool is_true(const Value& value) {
   }
 }
 
-bool equal(const Value& left, const Value& right) { return equal_at(left, right, 0); }
+bool equal(const Value& left, const Value& right) {
+  return equal_at(left, right, 0);
+}
 
 bool identical(const Value& left, const Value& right) {
   if (left.is_object() && right.is_object()) {
     return &left.object() == &right.object();
   }
   if (left.is_object() || right.is_object()) return false;
-  if (left.is_bool() || right.is_bool()) return left.is_bool() && right.is_bool() && left.as_bool() == right.as_bool();
-  if (left.is_int() || right.is_int()) return left.is_int() && right.is_int() && left.as_int() == right.as_int();
+  if (left.is_bool() || right.is_bool())
+    return left.is_bool() && right.is_bool() && left.as_bool() == right.as_bool();
+  if (left.is_int() || right.is_int())
+    return left.is_int() && right.is_int() && left.as_int() == right.as_int();
   if (left.is_float() || right.is_float()) {
     return left.is_float() && right.is_float() && left.as_float() == right.as_float();
   }
   return true;
 }
 
-bool ordered(const Value& left, Order order, const Value& right) { return ordered_at(left, order, right, 0); }
+bool ordered(const Value& left, Order order, const Value& right) {
+  return ordered_at(left, order, right, 0);
+}
 
-size_t hash(const Value& value) { return hash_at(value, 0); }
+size_t hash(const Value& value) {
+  return hash_at(value, 0);
+}
 
 }  // namespace mullama::jinja

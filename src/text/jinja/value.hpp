@@ -97,7 +97,8 @@ class String final : public Object {
   size_t length_;
 };
 
-/// The result of a lookup that found nothing: prints as nothing, is false and empty, fails with its message when used.
+/// The result of a lookup that found nothing: prints as nothing, is false and empty, fails with its message
+/// when used.
 class Undefined final : public Object {
  public:
   static bool accepts(Kind kind) { return kind == Kind::undefined; }
@@ -219,7 +220,8 @@ class Iterator final : public Container {
 class Namespace final : public Container {
  public:
   static bool accepts(Kind kind) { return kind == Kind::name_space; }
-  explicit Namespace(std::shared_ptr<Dict> names) : Container(Kind::name_space), attributes(std::move(names)) {}
+  explicit Namespace(std::shared_ptr<Dict> names)
+      : Container(Kind::name_space), attributes(std::move(names)) {}
   ~Namespace() override { bury_children(); }
   [[nodiscard]] size_t content_bytes() const { return 0; }
 
