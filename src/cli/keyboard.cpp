@@ -84,7 +84,11 @@ std::optional<char32_t> Keyboard::decode(unsigned char lead) {
   char32_t character = lead & (0x3f >> more);
   for (int i = 0; i < more; ++i) {
     const Byte byte = source_(kSameKeyMilliseconds);
-    if (!byte.value || (*byte.value & 0xc0) != 0x80) return kReplacement;
+    if (!byte.value) return kReplacement;
+    if ((*byte.value & 0xc0) != 0x80) {
+      ready_.push_back(*byte.value < 0x80 ? *byte.value : kReplacement);
+      return kReplacement;
+    }
     character = (character << 6) | (*byte.value & 0x3f);
   }
   return character;

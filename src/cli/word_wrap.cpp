@@ -64,8 +64,9 @@ void WordWrap::place_word(std::string& out) {
     column_ += blanks;
   }
   out += word_;
+  column_ += word;
   // A word longer than the line is broken by the terminal itself.
-  column_ = column_ + word > width_ ? (column_ + word) % width_ : column_ + word;
+  if (column_ > width_) column_ = (column_ - 1) % width_ + 1;
   blanks_.clear();
   word_.clear();
 }

@@ -47,7 +47,7 @@ TEST_F(NpyTest, RefusesOtherFiles) {
     return !NpyReader::open(path_);
   };
   const std::string good("\x93NUMPY\x01\x00\x46\x00", 10);
-  const std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }        \n  \n";
+  const std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }       \n  \n";
   ASSERT_EQ(text.size(), 70u);
   EXPECT_FALSE(refuses(good + text + "abcd"));
   EXPECT_TRUE(refuses(""));
@@ -55,7 +55,7 @@ TEST_F(NpyTest, RefusesOtherFiles) {
   EXPECT_TRUE(refuses(good + text + "abcde"));
   EXPECT_TRUE(refuses(good + text.substr(0, 60)));
   EXPECT_TRUE(
-      refuses(good + "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1), }        \n  \nabcd"));
+      refuses(good + "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1), }       \n  \nabcd"));
   EXPECT_TRUE(refuses(
       good +
       "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808, 4611686018427387904), }"));

@@ -9,7 +9,7 @@ namespace mullama::cli {
 
 TEST(Progress, FullLine) {
   set_up_locale();
-  EXPECT_EQ(progress_line("pulling 74701a8c35f6", 1'300'000'000, 1'300'000'000, 45e6, 29, 60),
+  EXPECT_EQ(progress_line("pulling 74701a8c35f6", 1'300'000'000, 1'300'000'000, 45e6, 29, 58),
             "pulling 74701a8c35f6: 100% ▕████████▏ 1.3 GB  45 MB/s  29s");
 }
 

@@ -58,7 +58,7 @@ class Mistakes(ProgramTest):
         self.assertIn("Try: mullama pull nothere", self.check_fails(3, "run", "nothere", "hi"))
         self.check_fails(3, "show", "./none.gguf")
         self.check_fails(3, "rm", "nothere")
-        self.check_fails(4, "run", "../etc", "hi")
+        self.check_fails(4, "run", "a/../etc", "hi")
 
     def test_no_prompt(self):
         self.assertIn("--interactive", self.check_fails(4, "run", "x"))
@@ -79,7 +79,7 @@ class Streams(ProgramTest):
             check=False,
         )
         self.assertEqual(shell.stderr, "")
-        self.assertIn(shell.stdout.splitlines()[-1], ("141", "0"))
+        self.assertIn(shell.stdout.split()[-1], ("141", "0"))
 
     def test_no_escapes_without_a_terminal(self):
         write_small_model(self.folder / "x.gguf")

@@ -142,7 +142,7 @@ class Memory(RealModelTest):
 
     def test_budget_has_an_exit_code_of_its_own(self):
         error = self.check_fails(8, "run", REAL_MODEL, "Hi", "--memory-budget", "20MiB")
-        self.assertIn("20 MiB", error)
+        self.assertIn("budget 20.00 MiB", error)
 
     def test_a_full_context_is_said_so(self):
         done = self.run_program("run", REAL_MODEL, "Write a long story about the sea.", *GREEDY, "--ctx-size", "64")

@@ -15,7 +15,7 @@ namespace {
 Result<StoredModel> create(const Store& models, std::string_view name, std::string_view text,
                            const fs::path& folder) {
   MULLAMA_ASSIGN(const Modelfile file, Modelfile::parse(text));
-  return store::create(models, name, file, folder);
+  return store::create(models, name, file, folder, {});
 }
 
 std::string message(const Status& status) {
@@ -70,8 +70,7 @@ TEST_F(StoreTest, CreateFromAnotherModelInherits) {
   write_gguf(folder() / "tiny.gguf");
   const Store models = store();
   ASSERT_TRUE(create(models, "base",
-                     "FROM ./tiny.gguf\nPARAMETER seed 1\nPARAMETER top_k 5\nSYSTEM a\nLICENSE L", folder(),
-                     {}));
+                     "FROM ./tiny.gguf\nPARAMETER seed 1\nPARAMETER top_k 5\nSYSTEM a\nLICENSE L", folder()));
   const auto derived = create(models, "derived", "FROM base\nPARAMETER top_k 7\nSYSTEM b", folder());
   ASSERT_TRUE(derived) << derived.error().message;
   const auto texts = read_texts(*derived);
