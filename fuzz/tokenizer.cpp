@@ -6,6 +6,7 @@
 
 #include "text/pre_tokenizer.hpp"
 #include "text/tokenizer_files.hpp"
+#include "text/unicode.hpp"
 
 namespace {
 
@@ -37,23 +38,33 @@ class Input {
   size_t size_;
 };
 
+std::string repaired(const std::string& bytes) {
+  std::string out;
+  for (size_t at = 0; at < bytes.size();) {
+    const Decoded next = decode_utf8(bytes, at);
+    append_utf8(out, next.code);
+    at += next.bytes;
+  }
+  return out;
+}
+
 void tokenize(const Tokenizer& tokenizer, const std::string& text, bool comes_back) {
   for (const bool parse_special : {false, true}) {
     const auto ids = tokenizer.encode(text, {.add_special = true, .parse_special = parse_special});
     require(ids.has_value(), "a short text can be encoded");
     StreamingDetokenizer stream(tokenizer, true);
     std::string raw;
-    size_t streamed = 0;
+    std::string streamed;
     for (const TokenId id : *ids) {
       require(id >= 0 && static_cast<size_t>(id) < tokenizer.vocab_size(), "ids are in the vocabulary");
       require(parse_special || !tokenizer.is_control(id) || id == tokenizer.bos() || id == tokenizer.eos() ||
-                  id == tokenizer.separator(),
+                  id == tokenizer.unknown() || id == tokenizer.separator(),
               "plain text makes no control token");
       raw += tokenizer.piece(id, true);
-      streamed += stream.append(id).size();
+      streamed += stream.append(id);
     }
-    streamed += stream.flush().size();
-    require(streamed >= raw.size() || !raw.empty(), "the stream ends");
+    streamed += stream.flush();
+    require(streamed == repaired(raw), "the stream gives the tokens' bytes, repaired");
     const auto decoded = tokenizer.decode(*ids, true);
     require(decoded.has_value(), "what was encoded can be decoded");
     if (comes_back) require(*decoded == text, "byte-level text comes back");
