@@ -32,7 +32,11 @@ Result<std::vector<double>> read_divisors(const Definition& definition, backend:
 }  // namespace
 
 Result<Definition> define(const gguf::File& file) {
-  MULLAMA_ASSIGN(const std::string_view architecture, file.string("general.architecture"));
+  MULLAMA_ASSIGN(const std::string_view architecture, file.string_or("general.architecture", ""));
+  if (architecture.empty()) {
+    return fail(ErrorCode::corrupt_file, "'{}' has no metadata 'general.architecture': it holds no model",
+                file.label());
+  }
   Definition definition;
   MULLAMA_ASSIGN(definition.spec, find_architecture(architecture));
   MULLAMA_ASSIGN(definition.hparams, read_hparams(file, *definition.spec));

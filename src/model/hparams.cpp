@@ -41,6 +41,11 @@ class Reader {
     return fail(ErrorCode::corrupt_file, "'{}': metadata '{}' {}", file_.label(), key(suffix), what);
   }
 
+  tl::unexpected<Error> unsupported(std::string_view suffix, std::string_view why) const {
+    return fail(ErrorCode::unsupported, "'{}': metadata '{}' is {}; {}", file_.label(), key(suffix),
+                file_.find(key(suffix))->to_display(), why);
+  }
+
   Result<uint32_t> integer(std::string_view suffix, uint64_t min, uint64_t max) const {
     MULLAMA_ASSIGN(const uint64_t value, required(file_.integer(key(suffix), min, max)));
     return static_cast<uint32_t>(value);
@@ -191,6 +196,19 @@ Status read_feed_forward(const Reader& reader, const ArchSpec& spec, Hparams& hp
     }
     hparams.expert_feed_forward = lengths[0];
   }
+  // A router of another kind would run, but give wrong answers.
+  MULLAMA_ASSIGN(const uint32_t gating, reader.integer_or("expert_gating_func", 0, 0, UINT32_MAX));
+  MULLAMA_ASSIGN(const uint32_t groups, reader.integer_or("expert_group_count", 0, 0, UINT32_MAX));
+  MULLAMA_ASSIGN(const uint32_t shared, reader.integer_or("expert_shared_count", 0, 0, UINT32_MAX));
+  MULLAMA_ASSIGN(const uint32_t shared_length,
+                 reader.integer_or("expert_shared_feed_forward_length", 0, 0, UINT32_MAX));
+  constexpr uint32_t kSoftmax = 1;
+  if (gating > kSoftmax) return reader.unsupported("expert_gating_func", "only softmax (1) is supported");
+  if (groups > 1) return reader.unsupported("expert_group_count", "groups of experts are not supported");
+  if (shared > 0) return reader.unsupported("expert_shared_count", "shared experts are not supported");
+  if (shared_length > 0) {
+    return reader.unsupported("expert_shared_feed_forward_length", "shared experts are not supported");
+  }
   MULLAMA_ASSIGN(hparams.expert_normalize, reader.boolean_or("expert_weights_norm", spec.router.normalize));
   MULLAMA_ASSIGN(const double scale, reader.number_or("expert_weights_scale", 1, 0, kMaxScale));
   hparams.expert_weight_scale =
@@ -314,8 +332,7 @@ Result<Hparams> read_hparams(const gguf::File& file, const ArchSpec& spec) {
   hparams.norm_epsilon = static_cast<float>(epsilon);
   MULLAMA_ASSIGN(const bool causal, reader.boolean_or("attention.causal", true));
   if (!causal) {
-    return fail(ErrorCode::unsupported, "'{}': metadata '{}' is false; only causal attention is supported",
-                file.label(), reader.key("attention.causal"));
+    return reader.unsupported("attention.causal", "only causal attention is supported");
   }
   MULLAMA_TRY(read_heads(reader, hparams));
   MULLAMA_TRY(read_feed_forward(reader, spec, hparams));

@@ -206,6 +206,16 @@ TEST(HostileHeader, Experts) {
   expect_refused(stack, "blk.1.ffn_down_exps.weight");
 }
 
+TEST(HostileHeader, RoutersOfAnotherKind) {
+  for (const char* key : {"expert_gating_func", "expert_group_count", "expert_shared_count",
+                          "expert_shared_feed_forward_length"}) {
+    GgufBuilder builder = mixture();
+    builder.metadata[std::string("llama.") + key] = 2u;
+    expect_refused(builder, std::string("llama.") + key);
+  }
+  expect_key_refused("attention.causal", false);
+}
+
 TEST(HostileHeader, ArraysOfAnotherLength) {
   expect_key_refused("attention.head_count_kv", integers({2}));
   expect_key_refused("attention.head_count_kv", integers({2, 2, 2}));
@@ -259,6 +269,12 @@ TEST(HostileHeader, VocabularyWithoutWeights) {
   GgufBuilder builder = GgufBuilder::llama();
   builder.tensors.clear();
   expect_refused(builder, "no weights");
+}
+
+TEST(HostileHeader, NoArchitecture) {
+  GgufBuilder builder = GgufBuilder::llama();
+  builder.metadata.erase("general.architecture");
+  expect_refused(builder, "general.architecture");
 }
 
 TEST(HostileHeader, UnknownArchitecture) {
