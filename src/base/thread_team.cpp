@@ -151,10 +151,12 @@ Result<std::unique_ptr<ThreadTeam>> ThreadTeam::create(unsigned workers, std::sp
   Shared& shared = *team->shared_;
   shared.threads.reserve(workers - 1);
 
-  // Signals go to the threads of whoever owns the team.
+  // Signals go to the threads of whoever owns the team, but for those that an instruction of the worker
+  // itself raises: blocked, they would kill the process past the handler that turns a cut file into an error.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
+  for (const int own : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) sigdelset(&all, own);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = 0;
   for (unsigned worker = 1; worker < workers && error == 0; ++worker) {

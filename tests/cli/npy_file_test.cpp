@@ -54,8 +54,7 @@ TEST_F(NpyTest, RefusesOtherFiles) {
   EXPECT_TRUE(refuses("GGUF, or so it seems"));
   EXPECT_TRUE(refuses(good + text + "abcde"));
   EXPECT_TRUE(refuses(good + text.substr(0, 60)));
-  EXPECT_TRUE(
-      refuses(good + "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1), }       \n  \nabcd"));
+  EXPECT_TRUE(refuses(good + "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1), }       \n  \nabcd"));
   EXPECT_TRUE(refuses(
       good +
       "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808, 4611686018427387904), }"));
