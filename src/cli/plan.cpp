@@ -75,7 +75,9 @@ Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, qua
   return subject;
 }
 
-Result<kernels::KvType> kernel_type(KvCacheType type) { return kernels::kv_type_from_name(to_string(type)); }
+Result<kernels::KvType> kernel_type(KvCacheType type) {
+  return kernels::kv_type_from_name(to_string(type));
+}
 
 Result<Settings> settle(const PlanArguments& arguments) {
   MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, {}));
@@ -111,9 +113,8 @@ Result<Report> report_on(const Subject& subject, const Settings& settings, bool 
   report.fits = engine::counted(report.plan, limit.mapped) <= limit.bytes;
   report.streams = settings.load.use_mmap && report.plan.total() > report.available.bytes;
   if (!report.fits) {
-    MULLAMA_ASSIGN(report.alternatives,
-                   engine::fitting_alternatives(subject.file, subject.definition, settings.load,
-                                                report.context, limit));
+    MULLAMA_ASSIGN(report.alternatives, engine::fitting_alternatives(subject.file, subject.definition,
+                                                                     settings.load, report.context, limit));
   }
   return report;
 }
@@ -141,8 +142,9 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   const uint32_t trained = report.subject->definition.hparams.context;
   if (shape.n_ctx > trained) lines.push_back(fmt::format("The model was trained for {} tokens.", trained));
   if (report.streams) {
-    lines.push_back("The mapped weights do not stay in memory with the rest: they will be read from disk again "
-                    "and again, slowly.");
+    lines.push_back(
+        "The mapped weights do not stay in memory with the rest: they will be read from disk again "
+        "and again, slowly.");
   }
   if (!report.fits) {
     lines.push_back(report.alternatives.empty() ? "It does not fit, with no context at all."
@@ -223,7 +225,8 @@ std::string summary(const std::vector<Report>& reports) {
 Result<std::vector<std::unique_ptr<Subject>>> subjects_of(const PlanArguments& arguments) {
   std::vector<std::unique_ptr<Subject>> subjects;
   if (arguments.shape.empty()) {
-    if (arguments.model.empty()) return fail(ErrorCode::invalid_argument, "name a model, or a shape with --shape");
+    if (arguments.model.empty())
+      return fail(ErrorCode::invalid_argument, "name a model, or a shape with --shape");
     MULLAMA_ASSIGN(auto subject, open_file(arguments.model));
     subjects.push_back(std::move(subject));
     return subjects;
@@ -268,8 +271,8 @@ Result<int> plan(const PlanArguments& arguments) {
 }  // namespace
 
 void add_plan(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "plan", "Show every byte that running a model will take, from its header alone");
+  CLI::App* command =
+      app.add_subcommand("plan", "Show every byte that running a model will take, from its header alone");
   const auto arguments = std::make_shared<PlanArguments>();
   command->add_option("MODEL", arguments->model, "A name or a .gguf file");
   command->add_option("--shape", arguments->shape,
@@ -281,6 +284,11 @@ void add_plan(CLI::App& app, Action& action) {
   command->add_flag("--fit", arguments->fit, "Choose the context and KV type that fit the budget");
   command->add_flag("--json", arguments->as_json, "Print JSON");
   add_engine_options(*command, arguments->engine);
+  command->footer(
+      "Examples:\n"
+      "  mullama plan model.gguf --ctx-size 8192 --kv-cache-type q8_0\n"
+      "  mullama plan --shape llama-3.1-8b --memory-budget 6GiB --fit\n"
+      "  mullama plan --shape all --quant Q8_0\n");
   command->callback([&action, arguments] { action = [arguments] { return plan(*arguments); }; });
 }
 
