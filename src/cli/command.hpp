@@ -20,6 +20,7 @@ void add_cp(CLI::App& app, Action& action);
 void add_rm(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_render(CLI::App& app, Action& action);
+void add_plan(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);

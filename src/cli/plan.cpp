@@ -284,6 +284,11 @@ void add_plan(CLI::App& app, Action& action) {
   command->add_flag("--fit", arguments->fit, "Choose the context and KV type that fit the budget");
   command->add_flag("--json", arguments->as_json, "Print JSON");
   add_engine_options(*command, arguments->engine);
+  command->footer(
+      "Examples:\n"
+      "  mullama plan model.gguf --ctx-size 8192 --kv-cache-type q8_0\n"
+      "  mullama plan --shape llama-3.1-8b --memory-budget 6GiB --fit\n"
+      "  mullama plan --shape all --quant Q8_0\n");
   command->callback([&action, arguments] { action = [arguments] { return plan(*arguments); }; });
 }
 

@@ -26,6 +26,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_rm(app, action);
   add_tokenize(app, action);
   add_render(app, action);
+  add_plan(app, action);
   add_quantize(app, action);
   add_perplexity(app, action);
   add_bench(app, action);

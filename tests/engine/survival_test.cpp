@@ -2,6 +2,7 @@
 // what they can; and a model file that is cut under the mapping costs its model, not the process.
 
 #include <cstdio>
+#include <cstdlib>
 #include <gtest/gtest.h>
 
 #include "engine/engine.hpp"
@@ -319,6 +320,57 @@ TEST_F(Survival, FileCutDuringUseIsAnErrorOfItsModel) {
   // It stays broken, others work on, and it can be unloaded.
   EXPECT_FALSE(answer(**engine, 2));
   EXPECT_EQ(*answer(**healthy, 2), *before);
+}
+
+/// A real model, where MULLAMA_TEST_MODEL names one.
+const char* real_model() {
+  return std::getenv("MULLAMA_TEST_MODEL");
+}
+
+// M2: what the process holds beyond the ledger stays small, and smaps says what it is.
+TEST(RealModel, GrowthBeyondTheLedgerIsSmall) {
+  if (real_model() == nullptr) GTEST_SKIP() << "MULLAMA_TEST_MODEL names no model";
+  for (const bool use_mmap : {true, false}) {
+    memory::Ledger ledger;
+    const auto before = memory::measure_process(ledger);
+    LoadParams load;
+    load.use_mmap = use_mmap;
+    const auto model = LoadedModel::load(real_model(), load, ledger);
+    ASSERT_TRUE(model) << model.error().message;
+    const auto engine = Engine::create(*model, {.n_ctx = 1024});
+    ASSERT_TRUE(engine) << engine.error().message;
+    ASSERT_TRUE(answer(**engine, 0));
+    const auto after = memory::measure_process(ledger);
+    ASSERT_TRUE(before && after);
+    uint64_t resident = 0;
+    for (const auto& pool : after->pools) resident += pool.residency.resident;
+    const uint64_t beyond =
+        after->remainder.total() - std::min(after->remainder.total(), before->remainder.total());
+    std::printf(
+        "mmap %d: RSS %lu, ledger %lu of it resident, beyond it %lu more than before (heap %lu, code %lu)\n",
+        use_mmap, static_cast<unsigned long>(after->process.resident), static_cast<unsigned long>(resident),
+        static_cast<unsigned long>(beyond),
+        static_cast<unsigned long>(after->remainder.heap - before->remainder.heap),
+        static_cast<unsigned long>(after->remainder.code - before->remainder.code));
+    EXPECT_EQ(after->process.resident, resident + after->remainder.total());
+    EXPECT_LE(beyond, std::max<uint64_t>(uint64_t{8} << 20, after->process.resident / 100));
+  }
+}
+
+// M5
+TEST(RealModel, LoadingAndUnloadingGivesEverythingBack) {
+  if (real_model() == nullptr) GTEST_SKIP() << "MULLAMA_TEST_MODEL names no model";
+  memory::Ledger ledger;
+  const auto cycle = [&] { ASSERT_TRUE(load_and_answer(real_model(), {}, small_context(), ledger)); };
+  for (int i = 0; i < 5; ++i) cycle();
+  const auto before = memory::measure_process(ledger);
+  for (int i = 0; i < 100; ++i) cycle();
+  const auto after = memory::measure_process(ledger);
+  ASSERT_TRUE(before && after);
+  const auto drift =
+      static_cast<int64_t>(after->process.resident) - static_cast<int64_t>(before->process.resident);
+  std::printf("%ld bytes of drift over 100 cycles\n", static_cast<long>(drift));
+  EXPECT_LT(drift, 1 << 20);
 }
 
 }  // namespace
