@@ -31,7 +31,7 @@ install_missing "${build_packages[@]}" "${test_packages[@]}"
 if wanted fuzz; then
   section "Fuzzers: build"
   quietly cmake --preset fuzz
-  quietly cmake --build --preset fuzz
+  quietly cmake --build --preset fuzz --target fuzzers
   section "Fuzzers: $fuzz_seconds s each"
   scripts/fuzz.sh build-fuzz/bin "$fuzz_seconds"
 fi
