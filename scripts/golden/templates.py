@@ -89,9 +89,11 @@ def line_of(error):
     return line
 
 
-def render(env, template, variables):
+def render(env, template, variables, compiled={}):
     try:
-        return {"text": env.from_string(template).render(**variables)}
+        if template not in compiled:
+            compiled[template] = env.from_string(template)
+        return {"text": compiled[template].render(**variables)}
     except Exception as error:
         return {"error": str(error), "type": type(error).__name__, "line": line_of(error)}
 

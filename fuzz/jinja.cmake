@@ -1,0 +1,1 @@
+mullama_fuzzer(fuzz_jinja SOURCES jinja.cpp DEPENDS jinja)
