@@ -8,9 +8,9 @@ namespace {
 
 /// The parts of the caller's workspace. See AttendPlan.
 struct AttendWorkspace {
-  float* scores;   ///< [columns][kAttendRange], then the softmax numerators.
-  uint8_t* query;  ///< Quantized query: [columns][key_dim / 32] of scale, sum, then prepared bytes.
-  float* tile;     ///< Converted keys [tile][dim][16] or values [position][padded dim].
+  float* scores;           ///< [columns][kAttendRange], then the softmax numerators.
+  ActivationBlock* query;  ///< [columns][key_dim / 32], for integer keys.
+  float* tile;             ///< Converted keys [tile][dim][16] or values [position][padded dim].
 };
 
 template <class L>
@@ -24,7 +24,7 @@ struct Attend {
 
   explicit Attend(const AttendArgs& a) : args(a), columns(a.tokens * a.group) {
     work.scores = reinterpret_cast<float*>(a.workspace);
-    work.query = a.workspace + AttendPlan::queries_at(columns);
+    work.query = reinterpret_cast<ActivationBlock*>(a.workspace + AttendPlan::queries_at(columns));
     work.tile = reinterpret_cast<float*>(a.workspace + AttendPlan::tile_at(columns, a.kv.key_dim));
   }
 
@@ -116,23 +116,10 @@ struct Attend {
     }
   }
 
-  [[nodiscard]] uint8_t* query_block(uint32_t column, uint32_t block) const {
-    return work.query +
-           (size_t{column} * (args.kv.key_dim / kKvBlock) + block) * AttendPlan::kQueryBlockBytes;
-  }
-
-  template <class Dot>
   void quantize_queries() const {
-    for (uint32_t c = 0; c < columns; ++c) {
-      for (uint32_t b = 0; b < args.kv.key_dim / kKvBlock; ++b) {
-        ActivationBlock block;
-        quantize_row<L>(query(c) + size_t{b} * kKvBlock, &block, kKvBlock);
-        uint8_t* out = query_block(c, b);
-        __builtin_memcpy(out, &block.scale, sizeof(float));
-        __builtin_memcpy(out + 4, &block.q_sum, sizeof(int32_t));
-        Dot::prepare(block.q, out + AttendPlan::kQueryHeader);
-      }
-    }
+    const uint32_t blocks = args.kv.key_dim / kKvBlock;
+    for (uint32_t c = 0; c < columns; ++c)
+      quantize_row<L>(query(c), work.query + size_t{c} * blocks, args.kv.key_dim);
   }
 
   /// For each group of 32 dims the exact integer dot, then one fma with the product of the scales.
@@ -141,17 +128,18 @@ struct Attend {
     constexpr bool kNibbles = Dot::kBits == 4;
     constexpr int32_t kOffset = kNibbles ? 8 : 128;
     const uint8_t* tile = keys(position);
+    const uint32_t blocks = args.kv.key_dim / kKvBlock;
+    const ActivationBlock* q[kColumns];
     F dots[kColumns];
-    for (int c = 0; c < kColumns; ++c) dots[c] = L::splat(0.0f);
-    for (uint32_t b = 0; b < args.kv.key_dim / kKvBlock; ++b) {
-      const uint8_t* q[kColumns];
+    for (int c = 0; c < kColumns; ++c) {
+      q[c] = work.query + size_t{column + static_cast<uint32_t>(c)} * blocks;
+      dots[c] = L::splat(0.0f);
+    }
+    for (uint32_t b = 0; b < blocks; ++b) {
       typename Dot::Sum sum[kColumns];
       I total[kColumns];
       for (int c = 0; c < kColumns; ++c) {
-        q[c] = query_block(column + static_cast<uint32_t>(c), b);
-        int32_t q_sum;
-        __builtin_memcpy(&q_sum, q[c] + 4, sizeof(q_sum));
-        total[c] = L::splat_int(-kOffset * q_sum);
+        total[c] = L::splat_int((Dot::kTaken - kOffset) * q[c][b].q_sum);
         sum[c] = Dot::zero();
       }
       const F key_scale = L::load_half(tile);
@@ -164,7 +152,7 @@ struct Attend {
         }
         const typename Dot::Weights weights = Dot::weights(raw);
         for (int c = 0; c < kColumns; ++c) {
-          sum[c] = Dot::step(sum[c], weights, q[c] + AttendPlan::kQueryHeader, g);
+          sum[c] = Dot::step(sum[c], weights, q[c][b].q, g);
           if ((g + 1) % Dot::kFoldEvery == 0 || g == 7) {
             total[c] = Dot::fold(total[c], sum[c]);
             sum[c] = Dot::zero();
@@ -172,9 +160,7 @@ struct Attend {
         }
       }
       for (int c = 0; c < kColumns; ++c) {
-        float query_scale;
-        __builtin_memcpy(&query_scale, q[c], sizeof(query_scale));
-        dots[c] = L::fma(L::mul(key_scale, L::splat(query_scale)), L::to_float(total[c]), dots[c]);
+        dots[c] = L::fma(L::mul(key_scale, L::splat(q[c][b].scale)), L::to_float(total[c]), dots[c]);
       }
       tile = bytes + (kNibbles ? 256 : 512);
     }
@@ -183,7 +169,7 @@ struct Attend {
 
   template <class Dot>
   void all_integer_scores() const {
-    quantize_queries<Dot>();
+    quantize_queries();
     for (uint32_t position = args.kv_begin; position < args.kv_end; position += kLanes) {
       uint32_t c = 0;
       for (; c + 4 <= columns; c += 4) integer_scores<Dot, 4>(c, position);

@@ -30,13 +30,12 @@ template <class L, class Kind, int kColumns>
   using I = typename L::I;
   using Dot = typename L::template Dot<Kind::bits>;
   constexpr int kQuads = 8 / Kind::groups;
-  constexpr uint32_t kInputBytes = 16 + Dot::kPreparedBytes;
   constexpr uint32_t kBlockBytes = 512 + 64 * Kind::groups * (Kind::minimum ? 2 : 1);
-  const uint8_t* in[kColumns];
+  const ActivationBlock* in[kColumns];
   F acc[kColumns];
 #pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) {
-    in[c] = input.blocks + static_cast<size_t>(c) * input.stride;
+    in[c] = reinterpret_cast<const ActivationBlock*>(input.blocks + static_cast<size_t>(c) * input.stride);
     acc[c] = L::load(sums + static_cast<size_t>(c) * sums_stride);
   }
   for (uint32_t b = 0; b < blocks; ++b, tile += kBlockBytes) {
@@ -47,12 +46,11 @@ template <class L, class Kind, int kColumns>
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) {
         sum[c] = Dot::zero();
-        if constexpr (Kind::offset == 0) {
+        if constexpr (Kind::offset == Dot::kTaken) {
           total[c] = L::splat_int(0);
         } else {
-          const auto* header = reinterpret_cast<const ActivationBlock*>(in[c]);
-          total[c] = L::splat_int(-Kind::offset *
-                                  (Kind::groups == 1 ? header->q_sum : int32_t{header->q_half_sum[g]}));
+          total[c] = L::splat_int((Dot::kTaken - Kind::offset) *
+                                  (Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]}));
         }
       }
 #pragma GCC unroll 8
@@ -61,7 +59,7 @@ template <class L, class Kind, int kColumns>
         const typename Dot::Weights weights = Dot::weights(L::load_int(tile + 64 * quad));
 #pragma GCC unroll 8
         for (int c = 0; c < kColumns; ++c) {
-          sum[c] = Dot::step(sum[c], weights, in[c] + 16, quad);
+          sum[c] = Dot::step(sum[c], weights, in[c]->q, quad);
           if ((k + 1) % Dot::kFoldEvery == 0 || k + 1 == kQuads) {
             total[c] = Dot::fold(total[c], sum[c]);
             sum[c] = Dot::zero();
@@ -71,18 +69,17 @@ template <class L, class Kind, int kColumns>
       const F scale = L::load(reinterpret_cast<const float*>(tile + 512 + 64 * g));
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) {
-        const auto* header = reinterpret_cast<const ActivationBlock*>(in[c]);
-        acc[c] = L::fma(L::mul(scale, L::splat(header->scale)), L::to_float(total[c]), acc[c]);
+        acc[c] = L::fma(L::mul(scale, L::splat(in[c]->scale)), L::to_float(total[c]), acc[c]);
         if constexpr (Kind::minimum) {
           const float input_sum =
-              Kind::groups == 1 ? header->sum : header->scale * static_cast<float>(header->q_half_sum[g]);
+              Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
           const F minimum = L::load(reinterpret_cast<const float*>(tile + 512 + 64 * (Kind::groups + g)));
           acc[c] = L::fma(minimum, L::splat(input_sum), acc[c]);
         }
       }
     }
 #pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) in[c] += kInputBytes;
+    for (int c = 0; c < kColumns; ++c) ++in[c];
   }
 #pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) L::store(sums + static_cast<size_t>(c) * sums_stride, acc[c]);
@@ -114,95 +111,208 @@ template <class L>
   store_lanes<L>(out, value, n);
 }
 
-/// One driver for any number of columns: rows are unpacked from the file's blocks into tiles of 16 rows, a
-/// piece of columns at a time small enough for the first-level cache, and each tile meets all input columns
-/// before the next is unpacked. With one column that is a single pass over memory, with hundreds a
-/// register-blocked product. Sums wait in the workspace between pieces, so every sum is one chain over the
-/// columns in order.
+/// For one or two input columns tiles are not worth their stores: each half block meets the columns as soon
+/// as it is unpacked, and only the integer dots and the scales wait for their turn in the chain.
+template <class L, class Kind, int kColumns>
+struct DotSink {
+  using F = typename L::F;
+  using I = typename L::I;
+  using Dot = typename L::template Dot<Kind::bits>;
+  static constexpr int kMostBlocks = 8;
+
+  const ActivationBlock* in[kColumns];
+  I dots[kMostBlocks][2][kColumns];
+  F scales[kMostBlocks][Kind::groups];
+  F minimums[Kind::minimum ? kMostBlocks : 1][Kind::groups];
+
+  [[gnu::always_inline]] inline void scale(int block, int group, const F& x) { scales[block][group] = x; }
+  [[gnu::always_inline]] inline void minimum(int block, int group, const F& x) { minimums[block][group] = x; }
+  [[gnu::always_inline]] inline void half(int block, int half, const I* quads) {
+    typename Dot::Weights weights[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) weights[k] = Dot::weights(quads[k]);
+#pragma GCC unroll 2
+    for (int c = 0; c < kColumns; ++c) {
+      I total = L::splat_int(0);
+      typename Dot::Sum sum = Dot::zero();
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) {
+        sum = Dot::step(sum, weights[k], in[c][block].q, 4 * half + k);
+        if ((k + 1) % Dot::kFoldEvery == 0 || k == 3) {
+          total = Dot::fold(total, sum);
+          sum = Dot::zero();
+        }
+      }
+      dots[block][half][c] = total;
+    }
+  }
+
+  /// Continues the chains with `blocks` blocks and moves on in the input.
+  [[gnu::always_inline]] inline void finish(int blocks, F* acc) {
+    for (int b = 0; b < blocks; ++b) {
+#pragma GCC unroll 2
+      for (int g = 0; g < Kind::groups; ++g) {
+#pragma GCC unroll 2
+        for (int c = 0; c < kColumns; ++c) {
+          I total = Kind::groups == 1 ? L::add_int(dots[b][0][c], dots[b][1][c]) : dots[b][g][c];
+          if constexpr (Kind::offset != Dot::kTaken) {
+            const int32_t sum = Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]};
+            total = L::add_int(total, L::splat_int((Dot::kTaken - Kind::offset) * sum));
+          }
+          acc[c] = L::fma(L::mul(scales[b][g], L::splat(in[c]->scale)), L::to_float(total), acc[c]);
+          if constexpr (Kind::minimum) {
+            const float sum =
+                Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
+            acc[c] = L::fma(minimums[b][g], L::splat(sum), acc[c]);
+          }
+        }
+      }
+#pragma GCC unroll 2
+      for (int c = 0; c < kColumns; ++c) ++in[c];
+    }
+  }
+};
+
+/// Asks for the bytes that the same rows hold `ahead` bytes further on.
+[[gnu::always_inline]] inline void prefetch_rows(const uint8_t* p, size_t stride, uint32_t bytes) {
+  for (uint32_t r = 0; r < kLanes; ++r, p += stride) {
+    for (uint32_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at);
+  }
+}
+
+/// Completes a tile of fewer than 16 rows with zeros, so that no load leaves the matrix; returns its stride.
+[[maybe_unused]] inline size_t pad_rows(const uint8_t* from, size_t stride, uint32_t rows, size_t bytes,
+                                        uint8_t* to) {
+  for (uint32_t r = 0; r < kLanes; ++r) {
+    if (r < rows) {
+      __builtin_memcpy(to + r * bytes, from + r * stride, bytes);
+    } else {
+      __builtin_memset(to + r * bytes, 0, bytes);
+    }
+  }
+  return bytes;
+}
+
 template <class L, template <class> class TileType>
-void matmul_blocks(const MatmulArgs& args) {
+struct KindOf {
+  static constexpr TileShape kShape = TileType<L>::kShape;
+  using Kind = TileKind<kShape.bits <= 4 ? 4 : kShape.bits, kShape.offset, kShape.groups, kShape.has_minimum>;
+};
+
+/// One or two columns: a single pass over memory, 16 rows at a time.
+template <class L, template <class> class TileType, int kColumns>
+[[gnu::noinline]] void stream_blocks(const MatmulArgs& args, uint32_t first) {
+  constexpr TileShape kShape = TileType<L>::kShape;
+  using Kind = typename KindOf<L, TileType>::Kind;
+  constexpr uint32_t kUnits = BlockPlan::kPieceBlocks / kShape.blocks;
+  const size_t stride = args.weight.row_bytes;
+  const uint32_t units = args.weight.cols / (32 * kShape.blocks);
+  const uint8_t* const input = static_cast<const uint8_t*>(args.input) + first * args.input_stride;
+  for (uint32_t row = args.row_begin; row < args.row_end; row += kLanes) {
+    const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
+    const uint8_t* const begin = args.weight.data + row * stride;
+    const bool last = row + 2 * kLanes > args.row_end;
+    typename L::F acc[kColumns];
+    for (int c = 0; c < kColumns; ++c) acc[c] = L::splat(0.0f);
+    for (uint32_t unit = 0; unit < units; unit += kUnits) {
+      const uint32_t count = units - unit < kUnits ? units - unit : kUnits;
+      const uint8_t* from = begin + size_t{unit} * kShape.file_bytes;
+      size_t from_stride = stride;
+      // What comes next: the following piece of these rows, or the first one of the next 16.
+      const uint8_t* next = from + size_t{kUnits} * kShape.file_bytes;
+      bool more = unit + 2 * kUnits <= units && rows == kLanes;
+      if (unit + kUnits >= units) {
+        next = begin + kLanes * stride;
+        more = !last && units >= kUnits;
+      }
+      if (rows < kLanes) {
+        from_stride = pad_rows(from, stride, rows, size_t{count} * kShape.file_bytes,
+                               args.workspace + BlockPlan::kTailAt);
+        from = args.workspace + BlockPlan::kTailAt;
+      }
+      DotSink<L, Kind, kColumns> sink;
+      for (int c = 0; c < kColumns; ++c) {
+        sink.in[c] =
+            reinterpret_cast<const ActivationBlock*>(input + static_cast<size_t>(c) * args.input_stride) +
+            unit * kShape.blocks;
+      }
+      for (uint32_t u = 0; u < count; ++u, from += kShape.file_bytes, next += kShape.file_bytes) {
+        if (more) prefetch_rows(next, stride, kShape.file_bytes);
+        TileType<L>::unpack(from, from_stride, sink);
+        sink.finish(static_cast<int>(kShape.blocks), acc);
+      }
+    }
+    for (int c = 0; c < kColumns; ++c)
+      write_rows<L>(args, row, rows, first + static_cast<uint32_t>(c), acc[c]);
+  }
+}
+
+/// Many columns: rows are unpacked from the file's blocks into tiles of 16 rows, a piece of columns at a time
+/// small enough for the first-level cache, and each tile meets all input columns before the next is unpacked.
+/// Sums wait in the workspace between pieces, so that every sum is one chain over the columns in order.
+template <class L, template <class> class TileType>
+[[gnu::noinline]] void tile_blocks(const MatmulArgs& args, uint32_t first, uint32_t columns) {
   using Plan = BlockPlan;
   constexpr TileShape kShape = TileType<L>::kShape;
-  using Kind = TileKind<kShape.bits <= 4 ? 4 : kShape.bits, kShape.offset, kShape.groups, kShape.has_minimum>;
-  using Dot = typename L::template Dot<Kind::bits>;
+  using Kind = typename KindOf<L, TileType>::Kind;
   constexpr uint32_t kUnits = Plan::kPieceBlocks / kShape.blocks;  // File blocks of a row in a piece.
+  constexpr uint32_t kSumStride = Plan::kTiles * kLanes;
   static_assert(kShape.block_bytes() <= Plan::kLargestBlock);
   static_assert(kShape.file_bytes <= Plan::kLargestFileBlock * kShape.blocks);
 
   uint8_t* const tiles = args.workspace;
   auto* const sums = reinterpret_cast<float*>(args.workspace + Plan::kSumsAt);
-  uint8_t* const prepared = args.workspace + Plan::kPreparedAt;
-  uint8_t* const tail = args.workspace + Plan::kTailAt;
   const size_t stride = args.weight.row_bytes;
   const uint32_t units = args.weight.cols / (32 * kShape.blocks);
-  constexpr uint32_t kSumStride = Plan::kTiles * kLanes;
-
-  for (uint32_t first = 0; first < args.columns; first += Plan::kSumColumns) {
-    const uint32_t columns =
-        args.columns - first < Plan::kSumColumns ? args.columns - first : Plan::kSumColumns;
-    const uint8_t* const input = static_cast<const uint8_t*>(args.input) + first * args.input_stride;
-    for (uint32_t row = args.row_begin; row < args.row_end; row += kSumStride) {
-      const uint32_t rows = args.row_end - row < kSumStride ? args.row_end - row : kSumStride;
-      const uint32_t used = (rows + kLanes - 1) / kLanes;
-      __builtin_memset(sums, 0, columns * kSumStride * sizeof(float));
-      for (uint32_t unit = 0; unit < units; unit += kUnits) {
-        const uint32_t count = units - unit < kUnits ? units - unit : kUnits;
-        for (uint32_t t = 0; t < used; ++t) {
-          const uint8_t* from =
-              args.weight.data + (row + t * kLanes) * stride + size_t{unit} * kShape.file_bytes;
-          size_t from_stride = stride;
-          const uint32_t valid = rows - t * kLanes;
-          if (valid < kLanes) {
-            // A tile of fewer rows is completed with zeros, so that no load leaves the matrix.
-            const size_t bytes = size_t{count} * kShape.file_bytes;
-            for (uint32_t r = 0; r < kLanes; ++r) {
-              if (r < valid) {
-                __builtin_memcpy(tail + r * bytes, from + r * stride, bytes);
-              } else {
-                __builtin_memset(tail + r * bytes, 0, bytes);
-              }
-            }
-            from = tail;
-            from_stride = bytes;
-          }
-          uint8_t* to = tiles + t * Plan::kTileBytes;
-          for (uint32_t u = 0; u < count; ++u) {
-            TileType<L>::unpack(from, from_stride, to);
-            from += kShape.file_bytes;
-            to += kShape.blocks * kShape.block_bytes();
-          }
+  const uint8_t* const input = static_cast<const uint8_t*>(args.input) + first * args.input_stride;
+  for (uint32_t row = args.row_begin; row < args.row_end; row += kSumStride) {
+    const uint32_t rows = args.row_end - row < kSumStride ? args.row_end - row : kSumStride;
+    const uint32_t used = (rows + kLanes - 1) / kLanes;
+    __builtin_memset(sums, 0, columns * kSumStride * sizeof(float));
+    for (uint32_t unit = 0; unit < units; unit += kUnits) {
+      const uint32_t count = units - unit < kUnits ? units - unit : kUnits;
+      for (uint32_t t = 0; t < used; ++t) {
+        const uint8_t* from =
+            args.weight.data + (row + t * kLanes) * stride + size_t{unit} * kShape.file_bytes;
+        size_t from_stride = stride;
+        if (rows - t * kLanes < kLanes) {
+          from_stride = pad_rows(from, stride, rows - t * kLanes, size_t{count} * kShape.file_bytes,
+                                 args.workspace + Plan::kTailAt);
+          from = args.workspace + Plan::kTailAt;
         }
-        const uint32_t blocks = count * kShape.blocks;
-        const size_t input_at = size_t{unit} * kShape.blocks * sizeof(ActivationBlock);
-        for (uint32_t c = 0; c < columns; c += Plan::kColumnGroup) {
-          const uint32_t group = columns - c < Plan::kColumnGroup ? columns - c : Plan::kColumnGroup;
-          TileInput in{input + c * args.input_stride + input_at, args.input_stride};
-          if constexpr (Dot::kPreparedBytes != 32) {
-            constexpr uint32_t kBytes = 16 + Dot::kPreparedBytes;
-            for (uint32_t i = 0; i < group; ++i) {
-              const auto* block = reinterpret_cast<const ActivationBlock*>(in.blocks + i * in.stride);
-              uint8_t* out = prepared + size_t{i} * Plan::kPieceBlocks * kBytes;
-              for (uint32_t b = 0; b < blocks; ++b, ++block, out += kBytes) {
-                __builtin_memcpy(out, block, 16);
-                Dot::prepare(block->q, out + 16);
-              }
-            }
-            in = {prepared, size_t{Plan::kPieceBlocks} * kBytes};
-          }
-          for (uint32_t t = 0; t < used; ++t) {
-            dot_columns<L, Kind>(tiles + t * Plan::kTileBytes, in, group, blocks,
-                                 sums + c * kSumStride + t * kLanes, kSumStride);
-          }
+        TileSink<L, Kind::groups, Kind::minimum> sink{tiles + t * Plan::kTileBytes};
+        for (uint32_t u = 0; u < count; ++u, from += kShape.file_bytes) {
+          TileType<L>::unpack(from, from_stride, sink);
+          sink.tile += kShape.blocks * kShape.block_bytes();
         }
       }
-      for (uint32_t c = 0; c < columns; ++c) {
+      const uint32_t blocks = count * kShape.blocks;
+      const size_t input_at = size_t{unit} * kShape.blocks * sizeof(ActivationBlock);
+      for (uint32_t c = 0; c < columns; c += Plan::kColumnGroup) {
+        const uint32_t group = columns - c < Plan::kColumnGroup ? columns - c : Plan::kColumnGroup;
+        const TileInput in{input + c * args.input_stride + input_at, args.input_stride};
         for (uint32_t t = 0; t < used; ++t) {
-          const uint32_t at = row + t * kLanes;
-          const uint32_t n = args.row_end - at < kLanes ? args.row_end - at : kLanes;
-          write_rows<L>(args, at, n, first + c, L::load(sums + c * kSumStride + t * kLanes));
+          dot_columns<L, Kind>(tiles + t * Plan::kTileBytes, in, group, blocks,
+                               sums + c * kSumStride + t * kLanes, kSumStride);
         }
       }
     }
+    for (uint32_t c = 0; c < columns; ++c) {
+      for (uint32_t t = 0; t < used; ++t) {
+        const uint32_t at = row + t * kLanes;
+        const uint32_t n = args.row_end - at < kLanes ? args.row_end - at : kLanes;
+        write_rows<L>(args, at, n, first + c, L::load(sums + c * kSumStride + t * kLanes));
+      }
+    }
+  }
+}
+
+template <class L, template <class> class TileType>
+void matmul_blocks(const MatmulArgs& args) {
+  if (args.columns == 1) return stream_blocks<L, TileType, 1>(args, 0);
+  for (uint32_t first = 0; first < args.columns; first += BlockPlan::kSumColumns) {
+    const uint32_t left = args.columns - first;
+    tile_blocks<L, TileType>(args, first, left < BlockPlan::kSumColumns ? left : BlockPlan::kSumColumns);
   }
 }
 

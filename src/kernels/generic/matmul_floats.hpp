@@ -83,27 +83,62 @@ template <class L, class Row, int kRows>
   }
 }
 
-/// One register tile of kRows x kColumns over a piece of converted rows.
+/// One register tile of kRows x kColumns over n columns of converted rows, n a multiple of 16. Sixteen lanes
+/// may be several registers: each takes its own pass, so that twelve sums and their operands fit sixteen
+/// registers.
 template <class L, int kRows, int kColumns>
-[[gnu::noinline]] void float_tile(const float* weights, const float* const* columns, uint32_t n, float* kept,
-                                  size_t kept_stride) {
-  typename L::F sums[kRows][kColumns];
-  const uint8_t* rows[kRows];
+[[gnu::noinline]] void float_tile(const float* weights, size_t weights_stride, const float* const* columns,
+                                  uint32_t n, float* kept, size_t kept_stride) {
+  for (uint32_t part = 0; part < kLanes; part += L::kRegisterLanes) {
+    typename L::Register sums[kRows][kColumns];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    rows[r] = reinterpret_cast<const uint8_t*>(weights + static_cast<size_t>(r) * FloatPlan::kPiece);
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) {
-      sums[r][c] = L::load(kept + static_cast<size_t>(r) * kept_stride + static_cast<size_t>(c) * kLanes);
+      for (int c = 0; c < kColumns; ++c) {
+        sums[r][c] = L::load_register(kept + static_cast<size_t>(r) * kept_stride +
+                                      static_cast<size_t>(c) * kLanes + part);
+      }
+    }
+    for (uint32_t i = part; i < n; i += kLanes) {
+      typename L::Register input[kColumns];
+#pragma GCC unroll 8
+      for (int c = 0; c < kColumns; ++c) input[c] = L::load_register(columns[c] + i);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const typename L::Register weight =
+            L::load_register(weights + static_cast<size_t>(r) * weights_stride + i);
+#pragma GCC unroll 8
+        for (int c = 0; c < kColumns; ++c) sums[r][c] = L::fma_register(weight, input[c], sums[r][c]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int c = 0; c < kColumns; ++c) {
+        L::store_register(
+            kept + static_cast<size_t>(r) * kept_stride + static_cast<size_t>(c) * kLanes + part, sums[r][c]);
+      }
     }
   }
-  dot_lanes<L, RowF32<L>, kRows, kColumns>(rows, columns, n, sums);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) {
-      L::store(kept + static_cast<size_t>(r) * kept_stride + static_cast<size_t>(c) * kLanes, sums[r][c]);
-    }
+}
+
+/// All rows of a piece against kColumns input columns, the last few weights padded with zeros.
+template <class L, int kColumns>
+[[gnu::always_inline]] inline void float_columns(const float* weights, const float* const* columns,
+                                                 uint32_t n, float* kept, size_t kept_stride) {
+  const uint32_t whole = n / kLanes * kLanes;
+  alignas(64) float tail[kColumns][kLanes] = {};
+  const float* tails[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    for (uint32_t i = whole; i < n; ++i) tail[c][i - whole] = columns[c][i];
+    tails[c] = tail[c];
+  }
+  for (uint32_t r = 0; r < FloatPlan::kRows; r += 4) {
+    const float* rows = weights + size_t{r} * FloatPlan::kPiece;
+    float* sums = kept + r * kept_stride;
+    float_tile<L, 4, kColumns>(rows, FloatPlan::kPiece, columns, whole, sums, kept_stride);
+    if (whole < n)
+      float_tile<L, 4, kColumns>(rows + whole, FloatPlan::kPiece, tails, kLanes, sums, kept_stride);
   }
 }
 
@@ -132,19 +167,16 @@ void float_panel(const MatmulArgs& args, uint32_t row, uint32_t rows, uint32_t f
         L::store(to + i, Row::load(buffer));
       }
     }
-    uint32_t c = 0;
-    for (; c + 2 <= columns; c += 2) {
-      const float* pair[2] = {float_column(args, first + c) + at, float_column(args, first + c + 1) + at};
-      for (uint32_t r = 0; r < rows; r += 3) {
-        float_tile<L, 3, 2>(weights + size_t{r} * Plan::kPiece, pair, n, sums + r * kStride + c * kLanes,
-                            kStride);
-      }
-    }
-    if (c < columns) {
-      const float* one[1] = {float_column(args, first + c) + at};
-      for (uint32_t r = 0; r < rows; r += 3) {
-        float_tile<L, 3, 1>(weights + size_t{r} * Plan::kPiece, one, n, sums + r * kStride + c * kLanes,
-                            kStride);
+    for (uint32_t c = 0; c < columns; c += 3) {
+      const float* three[3];
+      for (uint32_t k = 0; k < 3 && c + k < columns; ++k) three[k] = float_column(args, first + c + k) + at;
+      float* kept = sums + c * kLanes;
+      if (columns - c >= 3) {
+        float_columns<L, 3>(weights, three, n, kept, kStride);
+      } else if (columns - c == 2) {
+        float_columns<L, 2>(weights, three, n, kept, kStride);
+      } else {
+        float_columns<L, 1>(weights, three, n, kept, kStride);
       }
     }
   }

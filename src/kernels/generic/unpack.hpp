@@ -17,22 +17,27 @@ struct TileShape {
   uint32_t blocks;      ///< Blocks of 32 columns that one file block holds.
   uint32_t file_bytes;  ///< Bytes of a file block.
 
-  [[nodiscard]] constexpr uint32_t scales_at() const { return 512; }
-  [[nodiscard]] constexpr uint32_t minimums_at() const { return 512 + 64 * static_cast<uint32_t>(groups); }
   [[nodiscard]] constexpr uint32_t block_bytes() const {
     return 512 + 64 * static_cast<uint32_t>(groups) * (has_minimum ? 2 : 1);
   }
 };
 
-template <class L>
-[[gnu::always_inline]] inline void store_quad(uint8_t* block, int quad, const typename L::I& x) {
-  L::store_int(block + 64 * quad, x);
-}
+/// Where unpackers put what they find: scales and minimums of a group, and half blocks of four quads.
+template <class L, int kGroups, bool kMinimum>
+struct TileSink {
+  static constexpr uint32_t kBlockBytes = 512 + 64 * kGroups * (kMinimum ? 2 : 1);
+  uint8_t* tile;
 
-template <class L>
-[[gnu::always_inline]] inline void store_scale(uint8_t* block, int group, const typename L::F& x) {
-  L::store(reinterpret_cast<float*>(block + 512 + 64 * group), x);
-}
+  [[gnu::always_inline]] inline void scale(int block, int group, const typename L::F& x) const {
+    L::store(reinterpret_cast<float*>(tile + block * int{kBlockBytes} + 512 + 64 * group), x);
+  }
+  [[gnu::always_inline]] inline void minimum(int block, int group, const typename L::F& x) const {
+    L::store(reinterpret_cast<float*>(tile + block * int{kBlockBytes} + 512 + 64 * (kGroups + group)), x);
+  }
+  [[gnu::always_inline]] inline void half(int block, int half, const typename L::I* quads) const {
+    for (int k = 0; k < 4; ++k) L::store_int(tile + block * int{kBlockBytes} + 64 * (4 * half + k), quads[k]);
+  }
+};
 
 template <class L>
 [[gnu::always_inline]] inline typename L::F negated(const typename L::F& x) {
@@ -86,93 +91,114 @@ template <int n, int k = 0, class Body>
   }
 }
 
+/// Four quads from four others, each by `change`.
+template <class L, class Change>
+[[gnu::always_inline]] inline void emit(auto& sink, int block, int half, const typename L::I* raw,
+                                        Change change) {
+  typename L::I quads[4];
+  repeat<4>([&](auto k) __attribute__((always_inline)) {
+    quads[decltype(k)::value] = change(raw[decltype(k)::value]);
+  });
+  sink.half(block, half, quads);
+}
+
 /// 16 file bytes of nibbles: low ones are columns 0 to 15, high ones 16 to 31.
 template <class L>
-[[gnu::always_inline]] inline void unpack_nibble_block(const uint8_t* p, size_t stride, uint8_t* block) {
+[[gnu::always_inline]] inline void unpack_nibble_block(const uint8_t* p, size_t stride, auto& sink) {
   typename L::I raw[4];
   L::load_rows(p, stride, raw);
-  for (int j = 0; j < 4; ++j) {
-    store_quad<L>(block, j, low_nibbles<L>(raw[j]));
-    store_quad<L>(block, j + 4, high_nibbles<L>(raw[j]));
-  }
+  emit<L>(
+      sink, 0, 0, raw, [](const auto& x) __attribute__((always_inline)) { return low_nibbles<L>(x); });
+  emit<L>(
+      sink, 0, 1, raw, [](const auto& x) __attribute__((always_inline)) { return high_nibbles<L>(x); });
 }
 
 /// The same with a fifth bit each from `high`, one bit a column.
 template <class L>
 [[gnu::always_inline]] inline void unpack_fifth_bit_block(const uint8_t* p, size_t stride,
-                                                          const typename L::I& high, uint8_t* block) {
+                                                          const typename L::I& high, auto& sink) {
   typename L::I raw[4];
   L::load_rows(p, stride, raw);
+  typename L::I quads[4];
   repeat<4>([&](auto j) __attribute__((always_inline)) {
     constexpr int kQuad = decltype(j)::value;
-    store_quad<L>(block, kQuad, L::or_int(low_nibbles<L>(raw[kQuad]), L::template spread_bits<kQuad>(high)));
-    store_quad<L>(block, kQuad + 4,
-                  L::or_int(high_nibbles<L>(raw[kQuad]), L::template spread_bits<kQuad + 4>(high)));
+    quads[kQuad] = L::or_int(low_nibbles<L>(raw[kQuad]), L::template spread_bits<kQuad>(high));
   });
+  sink.half(0, 0, quads);
+  repeat<4>([&](auto j) __attribute__((always_inline)) {
+    constexpr int kQuad = decltype(j)::value;
+    quads[kQuad] = L::or_int(high_nibbles<L>(raw[kQuad]), L::template spread_bits<kQuad + 4>(high));
+  });
+  sink.half(0, 1, quads);
 }
 
 /// The same with each nibble looked up in 16 bytes.
 template <class L>
 [[gnu::always_inline]] inline void unpack_lookup_block(const uint8_t* p, size_t stride, const uint8_t* table,
-                                                       uint8_t* block) {
+                                                       int block, auto& sink) {
   typename L::I raw[4];
   L::load_rows(p, stride, raw);
-  for (int j = 0; j < 4; ++j) {
-    store_quad<L>(block, j, L::lookup(table, low_nibbles<L>(raw[j])));
-    store_quad<L>(block, j + 4, L::lookup(table, high_nibbles<L>(raw[j])));
-  }
+  emit<L>(
+      sink, block, 0,
+      raw, [&](const auto& x) __attribute__((always_inline)) { return L::lookup(table, low_nibbles<L>(x)); });
+  emit<L>(
+      sink, block, 1, raw, [&](const auto& x) __attribute__((always_inline)) {
+        return L::lookup(table, high_nibbles<L>(x));
+      });
 }
 
 template <class L>
 struct TileQ4_0 {
   static constexpr TileShape kShape{4, 8, 1, false, 1, sizeof(quant::BlockQ4_0)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
-    store_scale<L>(tile, 0, L::half_rows(p, stride));
-    unpack_nibble_block<L>(p + 2, stride, tile);
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+    sink.scale(0, 0, L::half_rows(p, stride));
+    unpack_nibble_block<L>(p + 2, stride, sink);
   }
 };
 
 template <class L>
 struct TileQ4_1 {
   static constexpr TileShape kShape{4, 0, 1, true, 1, sizeof(quant::BlockQ4_1)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     const typename L::I pair = L::int_rows(p, stride);
-    store_scale<L>(tile, 0, L::half_low(pair));
-    store_scale<L>(tile, 1, L::half_low(L::template shr<16>(pair)));
-    unpack_nibble_block<L>(p + 4, stride, tile);
+    sink.scale(0, 0, L::half_low(pair));
+    sink.minimum(0, 0, L::half_low(L::template shr<16>(pair)));
+    unpack_nibble_block<L>(p + 4, stride, sink);
   }
 };
 
 template <class L>
 struct TileQ5_0 {
   static constexpr TileShape kShape{5, 16, 1, false, 1, sizeof(quant::BlockQ5_0)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
-    store_scale<L>(tile, 0, L::half_rows(p, stride));
-    unpack_fifth_bit_block<L>(p + 6, stride, L::int_rows(p + 2, stride), tile);
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+    sink.scale(0, 0, L::half_rows(p, stride));
+    unpack_fifth_bit_block<L>(p + 6, stride, L::int_rows(p + 2, stride), sink);
   }
 };
 
 template <class L>
 struct TileQ5_1 {
   static constexpr TileShape kShape{5, 0, 1, true, 1, sizeof(quant::BlockQ5_1)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     const typename L::I pair = L::int_rows(p, stride);
-    store_scale<L>(tile, 0, L::half_low(pair));
-    store_scale<L>(tile, 1, L::half_low(L::template shr<16>(pair)));
-    unpack_fifth_bit_block<L>(p + 8, stride, L::int_rows(p + 4, stride), tile);
+    sink.scale(0, 0, L::half_low(pair));
+    sink.minimum(0, 0, L::half_low(L::template shr<16>(pair)));
+    unpack_fifth_bit_block<L>(p + 8, stride, L::int_rows(p + 4, stride), sink);
   }
 };
 
 template <class L>
 struct TileQ8_0 {
   static constexpr TileShape kShape{8, 128, 1, false, 1, sizeof(quant::BlockQ8_0)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
-    store_scale<L>(tile, 0, L::half_rows(p, stride));
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+    sink.scale(0, 0, L::half_rows(p, stride));
     const typename L::I flip = L::splat_int(static_cast<int32_t>(0x80808080));
     for (int half = 0; half < 2; ++half) {
       typename L::I raw[4];
       L::load_rows(p + 2 + 16 * half, stride, raw);
-      for (int j = 0; j < 4; ++j) store_quad<L>(tile, 4 * half + j, L::xor_int(raw[j], flip));
+      emit<L>(
+          sink, 0, half,
+          raw, [&](const auto& x) __attribute__((always_inline)) { return L::xor_int(x, flip); });
     }
   }
 };
@@ -187,31 +213,30 @@ struct TileQ8_0 {
 template <class L>
 struct TileIQ4_NL {
   static constexpr TileShape kShape{8, 128, 1, false, 1, sizeof(quant::BlockIQ4_NL)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
-    store_scale<L>(tile, 0, L::half_rows(p, stride));
-    unpack_lookup_block<L>(p + 2, stride, kIq4Bytes, tile);
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+    sink.scale(0, 0, L::half_rows(p, stride));
+    unpack_lookup_block<L>(p + 2, stride, kIq4Bytes, 0, sink);
   }
 };
 
 template <class L>
 struct TileMXFP4 {
   static constexpr TileShape kShape{5, 12, 1, false, 1, sizeof(quant::BlockMXFP4)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     using I = typename L::I;
     // The scale is 2^(e - 128): e of 0 and 1 give subnormals.
     const I e = byte_of<L, 0>(L::int_rows(p, stride));
     const I tiny = L::template shl<21>(L::add_int(e, L::splat_int(1)));
     const I normal = L::template shl<23>(L::sub_int(e, L::splat_int(1)));
-    store_scale<L>(tile, 0,
-                   L::pick_greater(L::to_float(e), L::splat(1.5f), L::as_float(normal), L::as_float(tiny)));
-    unpack_lookup_block<L>(p + 1, stride, kMxfp4Bytes, tile);
+    sink.scale(0, 0, L::pick_greater(L::to_float(e), L::splat(1.5f), L::as_float(normal), L::as_float(tiny)));
+    unpack_lookup_block<L>(p + 1, stride, kMxfp4Bytes, 0, sink);
   }
 };
 
 template <class L>
 struct TileQ2_K {
   static constexpr TileShape kShape{2, 0, 2, true, 8, sizeof(quant::BlockQ2_K)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     using F = typename L::F;
     using I = typename L::I;
     const I pair = L::int_rows(p + 80, stride);
@@ -221,21 +246,18 @@ struct TileQ2_K {
     L::load_rows(p, stride, scales);
     repeat<16>([&](auto g) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(g)::value;
-      uint8_t* block = tile + kGroup / 2 * static_cast<int>(kShape.block_bytes());
       const I both = byte_of<L, kGroup % 4>(scales[kGroup / 4]);
-      store_scale<L>(block, kGroup % 2, L::mul(d, L::to_float(L::and_int(both, L::splat_int(15)))));
-      store_scale<L>(block, 2 + kGroup % 2, L::mul(dmin, L::to_float(L::template shr<4>(both))));
+      sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(L::and_int(both, L::splat_int(15)))));
+      sink.minimum(kGroup / 2, kGroup % 2, L::mul(dmin, L::to_float(L::template shr<4>(both))));
     });
     for (int part = 0; part < 4; ++part) {
       I raw[4];
       L::load_rows(p + 16 + 16 * part, stride, raw);
-      uint8_t* half = tile + part / 2 * 4 * static_cast<int>(kShape.block_bytes());
       repeat<4>([&](auto s) __attribute__((always_inline)) {
         constexpr int kPlace = decltype(s)::value;
-        for (int j = 0; j < 4; ++j) {
-          store_quad<L>(half + kPlace * static_cast<int>(kShape.block_bytes()), part % 2 * 4 + j,
-                        two_bits<L, 2 * kPlace>(raw[j]));
-        }
+        emit<L>(
+            sink, part / 2 * 4 + kPlace, part % 2, raw,
+            [](const auto& x) __attribute__((always_inline)) { return two_bits<L, 2 * kPlace>(x); });
       });
     }
   }
@@ -244,7 +266,7 @@ struct TileQ2_K {
 template <class L>
 struct TileQ3_K {
   static constexpr TileShape kShape{3, 4, 2, false, 8, sizeof(quant::BlockQ3_K)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     using F = typename L::F;
     using I = typename L::I;
     // The last 16 bytes of the block: two of qs, twelve of scales, d.
@@ -252,8 +274,9 @@ struct TileQ3_K {
     L::load_rows(p + 94, stride, tail);
     const F d = L::half_low(L::template shr<16>(tail[3]));
     I packed[3];
-    for (int k = 0; k < 3; ++k)
+    for (int k = 0; k < 3; ++k) {
       packed[k] = L::or_int(L::template shr<16>(tail[k]), L::template shl<16>(tail[k + 1]));
+    }
     const I high = packed[2];
     const I sixes[4] = {
         L::or_int(low_nibbles<L>(packed[0]), L::template shl<4>(two_bits<L, 0>(high))),
@@ -264,8 +287,7 @@ struct TileQ3_K {
     repeat<16>([&](auto g) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(g)::value;
       const I scale = L::sub_int(byte_of<L, kGroup % 4>(sixes[kGroup / 4]), L::splat_int(32));
-      store_scale<L>(tile + kGroup / 2 * static_cast<int>(kShape.block_bytes()), kGroup % 2,
-                     L::mul(d, L::to_float(scale)));
+      sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(scale)));
     });
     for (int part = 0; part < 2; ++part) {
       I mask[4];
@@ -276,22 +298,20 @@ struct TileQ3_K {
         L::load_rows(p + 32 + 32 * kHalf + 16 * part, stride, raw);
         repeat<4>([&](auto s) __attribute__((always_inline)) {
           constexpr int kPlace = decltype(s)::value;
-          uint8_t* block = tile + (4 * kHalf + kPlace) * static_cast<int>(kShape.block_bytes());
+          I quads[4];
           for (int j = 0; j < 4; ++j) {
-            store_quad<L>(
-                block, 4 * part + j,
-                L::or_int(two_bits<L, 2 * kPlace>(raw[j]), one_bit<L, 4 * kHalf + kPlace, 2>(mask[j])));
+            quads[j] = L::or_int(two_bits<L, 2 * kPlace>(raw[j]), one_bit<L, 4 * kHalf + kPlace, 2>(mask[j]));
           }
+          sink.half(4 * kHalf + kPlace, part, quads);
         });
       });
     }
   }
 };
 
-/// Writes the eight scales and minimums of a Q4_K or Q5_K block from its 16 bytes of header.
+/// The eight scales and minimums of a Q4_K or Q5_K block from its 16 bytes of header.
 template <class L>
-[[gnu::always_inline]] inline void unpack_k_scales(const uint8_t* p, size_t stride, uint32_t block_bytes,
-                                                   uint8_t* tile) {
+[[gnu::always_inline]] inline void unpack_k_scales(const uint8_t* p, size_t stride, auto& sink) {
   using F = typename L::F;
   using I = typename L::I;
   I header[4];
@@ -309,25 +329,26 @@ template <class L>
   };
   repeat<8>([&](auto g) __attribute__((always_inline)) {
     constexpr int kGroup = decltype(g)::value;
-    uint8_t* block = tile + kGroup * static_cast<int>(block_bytes);
-    store_scale<L>(block, 0, L::mul(d, L::to_float(byte_of<L, kGroup % 4>(scales[kGroup / 4]))));
-    store_scale<L>(block, 1, L::mul(dmin, L::to_float(byte_of<L, kGroup % 4>(minimums[kGroup / 4]))));
+    sink.scale(kGroup, 0, L::mul(d, L::to_float(byte_of<L, kGroup % 4>(scales[kGroup / 4]))));
+    sink.minimum(kGroup, 0, L::mul(dmin, L::to_float(byte_of<L, kGroup % 4>(minimums[kGroup / 4]))));
   });
 }
 
 template <class L>
 struct TileQ4_K {
   static constexpr TileShape kShape{4, 0, 1, true, 8, sizeof(quant::BlockQ4_K)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
-    unpack_k_scales<L>(p, stride, kShape.block_bytes(), tile);
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+    unpack_k_scales<L>(p, stride, sink);
     for (int part = 0; part < 8; ++part) {
       typename L::I raw[4];
       L::load_rows(p + 16 + 16 * part, stride, raw);
-      uint8_t* block = tile + part / 2 * 2 * static_cast<int>(kShape.block_bytes());
-      for (int j = 0; j < 4; ++j) {
-        store_quad<L>(block, part % 2 * 4 + j, low_nibbles<L>(raw[j]));
-        store_quad<L>(block + kShape.block_bytes(), part % 2 * 4 + j, high_nibbles<L>(raw[j]));
-      }
+      const int block = part / 2 * 2;
+      emit<L>(
+          sink, block, part % 2, raw,
+          [](const auto& x) __attribute__((always_inline)) { return low_nibbles<L>(x); });
+      emit<L>(
+          sink, block + 1, part % 2, raw,
+          [](const auto& x) __attribute__((always_inline)) { return high_nibbles<L>(x); });
     }
   }
 };
@@ -335,9 +356,9 @@ struct TileQ4_K {
 template <class L>
 struct TileQ5_K {
   static constexpr TileShape kShape{5, 0, 1, true, 8, sizeof(quant::BlockQ5_K)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     using I = typename L::I;
-    unpack_k_scales<L>(p, stride, kShape.block_bytes(), tile);
+    unpack_k_scales<L>(p, stride, sink);
     for (int part = 0; part < 2; ++part) {
       I high[4];
       L::load_rows(p + 16 + 16 * part, stride, high);
@@ -345,13 +366,15 @@ struct TileQ5_K {
         constexpr int kQuarter = decltype(quarter)::value;
         I raw[4];
         L::load_rows(p + 48 + 32 * kQuarter + 16 * part, stride, raw);
-        uint8_t* block = tile + 2 * kQuarter * static_cast<int>(kShape.block_bytes());
+        I quads[4];
         for (int j = 0; j < 4; ++j) {
-          store_quad<L>(block, 4 * part + j,
-                        L::or_int(low_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter, 4>(high[j])));
-          store_quad<L>(block + kShape.block_bytes(), 4 * part + j,
-                        L::or_int(high_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter + 1, 4>(high[j])));
+          quads[j] = L::or_int(low_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter, 4>(high[j]));
         }
+        sink.half(2 * kQuarter, part, quads);
+        for (int j = 0; j < 4; ++j) {
+          quads[j] = L::or_int(high_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter + 1, 4>(high[j]));
+        }
+        sink.half(2 * kQuarter + 1, part, quads);
       });
     }
   }
@@ -360,7 +383,7 @@ struct TileQ5_K {
 template <class L>
 struct TileQ6_K {
   static constexpr TileShape kShape{6, 32, 2, false, 8, sizeof(quant::BlockQ6_K)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     using F = typename L::F;
     using I = typename L::I;
     const F d = L::half_rows(p + 208, stride);
@@ -371,33 +394,28 @@ struct TileQ6_K {
       // Signed bytes: flipping the top bit adds 128.
       const I flipped = L::xor_int(scales[kGroup / 4], L::splat_int(static_cast<int32_t>(0x80808080)));
       const I scale = L::sub_int(byte_of<L, kGroup % 4>(flipped), L::splat_int(128));
-      store_scale<L>(tile + kGroup / 2 * static_cast<int>(kShape.block_bytes()), kGroup % 2,
-                     L::mul(d, L::to_float(scale)));
+      sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(scale)));
     });
     for (int half = 0; half < 2; ++half) {
       for (int part = 0; part < 2; ++part) {
         I high[4];
-        I first[4];
-        I second[4];
         L::load_rows(p + 128 + 32 * half + 16 * part, stride, high);
-        L::load_rows(p + 64 * half + 16 * part, stride, first);
-        L::load_rows(p + 64 * half + 32 + 16 * part, stride, second);
-        uint8_t* block = tile + 4 * half * static_cast<int>(kShape.block_bytes());
-        for (int j = 0; j < 4; ++j) {
-          uint8_t* at = block;
-          const int quad = 4 * part + j;
-          store_quad<L>(at, quad,
-                        L::or_int(low_nibbles<L>(first[j]), L::template shl<4>(two_bits<L, 0>(high[j]))));
-          at += kShape.block_bytes();
-          store_quad<L>(at, quad,
-                        L::or_int(low_nibbles<L>(second[j]), L::template shl<4>(two_bits<L, 2>(high[j]))));
-          at += kShape.block_bytes();
-          store_quad<L>(at, quad,
-                        L::or_int(high_nibbles<L>(first[j]), L::template shl<4>(two_bits<L, 4>(high[j]))));
-          at += kShape.block_bytes();
-          store_quad<L>(at, quad,
-                        L::or_int(high_nibbles<L>(second[j]), L::template shl<4>(two_bits<L, 6>(high[j]))));
-        }
+        repeat<2>([&](auto which) __attribute__((always_inline)) {
+          constexpr int kWhich = decltype(which)::value;
+          I raw[4];
+          L::load_rows(p + 64 * half + 32 * kWhich + 16 * part, stride, raw);
+          I quads[4];
+          for (int j = 0; j < 4; ++j) {
+            quads[j] =
+                L::or_int(low_nibbles<L>(raw[j]), L::template shl<4>(two_bits<L, 2 * kWhich>(high[j])));
+          }
+          sink.half(4 * half + kWhich, part, quads);
+          for (int j = 0; j < 4; ++j) {
+            quads[j] =
+                L::or_int(high_nibbles<L>(raw[j]), L::template shl<4>(two_bits<L, 4 + 2 * kWhich>(high[j])));
+          }
+          sink.half(4 * half + kWhich + 2, part, quads);
+        });
       }
     }
   }
@@ -406,7 +424,7 @@ struct TileQ6_K {
 template <class L>
 struct TileIQ4_XS {
   static constexpr TileShape kShape{8, 128, 1, false, 8, sizeof(quant::BlockIQ4_XS)};
-  static void unpack(const uint8_t* p, size_t stride, uint8_t* tile) {
+  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
     using I = typename L::I;
     I header[4];
     L::load_rows(p, stride, header);
@@ -415,13 +433,12 @@ struct TileIQ4_XS {
     const I low = header[1];
     repeat<8>([&](auto g) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(g)::value;
-      uint8_t* block = tile + kGroup * static_cast<int>(kShape.block_bytes());
       const I four = L::and_int(L::template shr<4 * kGroup>(low), L::splat_int(15));
       const I two = L::and_int(L::template shr<2 * kGroup>(high), L::splat_int(3));
       const I scale = L::sub_int(L::or_int(four, L::template shl<4>(two)), L::splat_int(32));
-      store_scale<L>(block, 0, L::mul(d, L::to_float(scale)));
-      unpack_lookup_block<L>(p + 8 + 16 * kGroup, stride, kIq4Bytes, block);
+      sink.scale(kGroup, 0, L::mul(d, L::to_float(scale)));
     });
+    for (int g = 0; g < 8; ++g) unpack_lookup_block<L>(p + 8 + 16 * g, stride, kIq4Bytes, g, sink);
   }
 };
 

@@ -19,16 +19,15 @@ struct BlockPlan {
 
   static constexpr size_t kTileBytes = size_t{kPieceBlocks} * kLargestBlock;
   static constexpr size_t kSumsAt = kTiles * kTileBytes;
-  static constexpr size_t kPreparedAt = kSumsAt + size_t{kSumColumns} * kTiles * kLanes * sizeof(float);
-  static constexpr size_t kTailAt = kPreparedAt + size_t{kColumnGroup} * kPieceBlocks * kLargestPrepared;
+  static constexpr size_t kTailAt = kSumsAt + size_t{kSumColumns} * kTiles * kLanes * sizeof(float);
   static constexpr size_t kBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
 };
 
 /// Matrix products with F32, F16 and BF16 weights.
 struct FloatPlan {
-  static constexpr uint32_t kRows = 6;      ///< Rows converted to f32 at a time.
-  static constexpr uint32_t kPiece = 1024;  ///< Columns of them.
-  static constexpr uint32_t kColumns = 64;  ///< Input columns whose lane sums the workspace holds.
+  static constexpr uint32_t kRows = 8;      ///< Rows converted to f32 at a time.
+  static constexpr uint32_t kPiece = 512;   ///< Columns of them.
+  static constexpr uint32_t kColumns = 96;  ///< Input columns whose lane sums the workspace holds.
   static constexpr size_t kSumsAt = size_t{kRows} * kPiece * sizeof(float);
   static constexpr size_t kBytes = kSumsAt + size_t{kRows} * kColumns * kLanes * sizeof(float);
 };
@@ -44,7 +43,7 @@ struct AttendPlan {
     return size_t{columns} * kAttendRange * sizeof(float);
   }
   static constexpr size_t tile_at(uint32_t columns, uint32_t key_dim) {
-    const size_t bytes = size_t{columns} * ((key_dim + 31) / 32) * kQueryBlockBytes;
+    const size_t bytes = size_t{columns} * ((key_dim + 31) / 32) * sizeof(ActivationBlock);
     return queries_at(columns) + (bytes + 63) / 64 * 64;
   }
   static constexpr size_t bytes(uint32_t columns, uint32_t key_dim, uint32_t value_dim) {

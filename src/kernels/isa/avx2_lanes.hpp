@@ -245,7 +245,7 @@ struct Avx2Lanes {
   MULLAMA_LANE F half_rows(const uint8_t* p, size_t stride) {
     return {_mm256_cvtph_ps(eight_words(p, stride)), _mm256_cvtph_ps(eight_words(p + 8 * stride, stride))};
   }
-  MULLAMA_LANE int32_t int_at(const uint8_t* p) {
+  MULLAMA_LANE int32_t int_at(const void* p) {
     int32_t x;
     __builtin_memcpy(&x, p, sizeof(x));
     return x;
@@ -279,7 +279,25 @@ struct Avx2Lanes {
             _mm256_and_si256(_mm256_cmpeq_epi8(b, bits), one)};
   }
 
+  using Register = __m256;
+  static constexpr uint32_t kRegisterLanes = 8;
+  MULLAMA_LANE __m256 load_register(const float* p) {
+    return _mm256_loadu_ps(p);
+  }
+  MULLAMA_LANE void store_register(float* p, __m256 x) {
+    _mm256_storeu_ps(p, x);
+  }
+  MULLAMA_LANE __m256 fma_register(__m256 x, __m256 y, __m256 z) {
+    return _mm256_fmadd_ps(x, y, z);
+  }
+
   static constexpr int kAccumulators = 4;
+
+  /// Keeps the compiler from putting off additions, which would spill all products before them.
+  MULLAMA_LANE I in_order(I x) {
+    __asm__("" : "+x"(x.a), "+x"(x.b));
+    return x;
+  }
 
   /// vpmaddubsw adds pairs of products in 16 bits. Weights under 2^bits leave room for kFoldEvery of them:
   /// 2 * kFoldEvery * (2^bits - 1) * 128 < 2^15.
@@ -288,64 +306,52 @@ struct Avx2Lanes {
     static_assert(bits <= 6);
     static constexpr int kBits = bits;
     static constexpr int kFoldEvery = bits <= 4 ? 8 : bits == 5 ? 4 : 2;
-    static constexpr uint32_t kPreparedBytes = 32;
+    static constexpr int32_t kTaken = 0;
     using Weights = I;
     using Sum = I;
 
     MULLAMA_LANE Weights weights(const I& raw) { return raw; }
     MULLAMA_LANE Sum zero() { return splat_int(0); }
-    MULLAMA_LANE Sum step(const Sum& sum, const Weights& w, const uint8_t* prepared, int quad) {
-      const __m256i x = _mm256_set1_epi32(int_at(prepared + 4 * quad));
-      return {_mm256_add_epi16(sum.a, _mm256_maddubs_epi16(w.a, x)),
-              _mm256_add_epi16(sum.b, _mm256_maddubs_epi16(w.b, x))};
+    MULLAMA_LANE Sum step(const Sum& sum, const Weights& w, const int8_t* q, int quad) {
+      const __m256i x = _mm256_set1_epi32(int_at(q + 4 * quad));
+      return in_order({_mm256_add_epi16(sum.a, _mm256_maddubs_epi16(w.a, x)),
+                       _mm256_add_epi16(sum.b, _mm256_maddubs_epi16(w.b, x))});
     }
     MULLAMA_LANE I fold(const I& total, const Sum& sum) {
       const __m256i ones = _mm256_set1_epi16(1);
       return {_mm256_add_epi32(total.a, _mm256_madd_epi16(sum.a, ones)),
               _mm256_add_epi32(total.b, _mm256_madd_epi16(sum.b, ones))};
     }
-    MULLAMA_LANE void prepare(const int8_t* q, uint8_t* out) { __builtin_memcpy(out, q, 32); }
   };
 
 #undef MULLAMA_LANE
 };
 
-/// Eight-bit weights would overflow vpmaddubsw: even and odd bytes are multiplied as 16-bit numbers instead,
-/// and so the activations are spread to words: for each four (q0, q2, q1, q3).
+/// Eight-bit weights would overflow vpmaddubsw: their magnitudes are multiplied by activations that take over
+/// the signs. A sum of two products is at most 2 * 128 * 127, which just fits 16 bits.
 template <>
 struct Avx2Lanes::Dot<8> {
   static constexpr int kBits = 8;
   static constexpr int kFoldEvery = 8;
-  static constexpr uint32_t kPreparedBytes = 64;
+  static constexpr int32_t kTaken = 128;
   struct Weights {
-    __m256i even_a;
-    __m256i odd_a;
-    __m256i even_b;
-    __m256i odd_b;
+    I value;
+    I magnitude;
   };
   using Sum = I;
 
-  [[gnu::always_inline]] static inline void prepare(const int8_t* q, uint8_t* out) {
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5,
-                                           2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
-    auto* to = reinterpret_cast<__m256i*>(out);
-    _mm256_storeu_si256(to, _mm256_shuffle_epi8(_mm256_cvtepi8_epi16(load_16(q)), order));
-    _mm256_storeu_si256(to + 1, _mm256_shuffle_epi8(_mm256_cvtepi8_epi16(load_16(q + 16)), order));
-  }
   [[gnu::always_inline]] static inline Weights weights(const I& raw) {
-    const __m256i mask = _mm256_set1_epi16(0xff);
-    return {_mm256_and_si256(raw.a, mask), _mm256_srli_epi16(raw.a, 8), _mm256_and_si256(raw.b, mask),
-            _mm256_srli_epi16(raw.b, 8)};
+    const I value = xor_int(raw, splat_int(static_cast<int32_t>(0x80808080)));
+    return {value, {_mm256_abs_epi8(value.a), _mm256_abs_epi8(value.b)}};
   }
   [[gnu::always_inline]] static inline Sum zero() { return splat_int(0); }
-  [[gnu::always_inline]] static inline Sum step(const Sum& sum, const Weights& w, const uint8_t* prepared,
-                                                int quad) {
-    const __m256i even = _mm256_set1_epi32(int_at(prepared + 8 * quad));
-    const __m256i odd = _mm256_set1_epi32(int_at(prepared + 8 * quad + 4));
-    return {_mm256_add_epi32(_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.even_a, even)),
-                             _mm256_madd_epi16(w.odd_a, odd)),
-            _mm256_add_epi32(_mm256_add_epi32(sum.b, _mm256_madd_epi16(w.even_b, even)),
-                             _mm256_madd_epi16(w.odd_b, odd))};
+  [[gnu::always_inline]] static inline Sum step(const Sum& sum, const Weights& w, const int8_t* q, int quad) {
+    const __m256i x = _mm256_set1_epi32(int_at(q + 4 * quad));
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i a = _mm256_maddubs_epi16(w.magnitude.a, _mm256_sign_epi8(x, w.value.a));
+    const __m256i b = _mm256_maddubs_epi16(w.magnitude.b, _mm256_sign_epi8(x, w.value.b));
+    return in_order({_mm256_add_epi32(sum.a, _mm256_madd_epi16(a, ones)),
+                     _mm256_add_epi32(sum.b, _mm256_madd_epi16(b, ones))});
   }
   [[gnu::always_inline]] static inline I fold(const I& total, const Sum& sum) { return add_int(total, sum); }
 };

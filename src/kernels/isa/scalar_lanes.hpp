@@ -202,6 +202,15 @@ struct ScalarLanes {
   }
   static void store_int(void* p, const I& x) { __builtin_memcpy(p, &x, sizeof(x)); }
 
+  /// One machine register of floats, a part of sixteen lanes.
+  using Register = F;
+  static constexpr uint32_t kRegisterLanes = 16;
+  static Register load_register(const float* p) { return load(p); }
+  static void store_register(float* p, const Register& x) { store(p, x); }
+  static Register fma_register(const Register& a, const Register& b, const Register& c) {
+    return fma(a, b, c);
+  }
+
   /// How many accumulators of type F fit the registers beside the operands of a product.
   static constexpr int kAccumulators = 4;
 
@@ -211,21 +220,20 @@ struct ScalarLanes {
   struct Dot {
     static constexpr int kBits = bits;
     static constexpr int kFoldEvery = 8;
-    /// What 32 activations take once prepared.
-    static constexpr uint32_t kPreparedBytes = 32;
+    /// What the dot takes off the weights by itself: it is of (weight - kTaken).
+    static constexpr int32_t kTaken = 0;
     using Weights = I;
     using Sum = I;
 
-    static void prepare(const int8_t* q, uint8_t* out) { __builtin_memcpy(out, q, 32); }
     static Weights weights(const I& raw) { return raw; }
     static Sum zero() { return splat_int(0); }
     /// Adds the dots with the activations 4 * quad .. 4 * quad + 3.
-    static Sum step(const Sum& sum, const Weights& w, const uint8_t* prepared, int quad) {
+    static Sum step(const Sum& sum, const Weights& w, const int8_t* q, int quad) {
       return each_int([&](int i) {
         int32_t total = sum.v[i];
         for (int k = 0; k < 4; ++k) {
           const auto weight = static_cast<int32_t>((word(w.v[i]) >> (8 * k)) & 0xff);
-          total += weight * static_cast<int8_t>(prepared[4 * quad + k]);
+          total += weight * q[4 * quad + k];
         }
         return total;
       });
