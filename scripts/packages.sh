@@ -9,7 +9,7 @@ build_packages=(
   ca-certificates python3 python3-pip
 )
 test_packages=(
-  libgtest-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
+  libgtest-dev libpcre2-dev libssl-dev libcpp-httplib-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
   qemu-user g++-aarch64-linux-gnu
 )
 

@@ -38,6 +38,9 @@ bool holds_as_limited_user(const std::function<bool()>& body) {
 
 // G21, C11
 TEST(Lock, StopsAtTheLimitOfAnOrdinaryUserAndSaysHowToRaiseIt) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer makes mlock() do nothing";
+#endif
   if (::geteuid() != 0) GTEST_SKIP() << "only root can become another user with another limit";
   EXPECT_TRUE(holds_as_limited_user([] {
     Ledger ledger;
@@ -83,6 +86,9 @@ TEST(Lock, LockingOnFaultCommitsNothing) {
 }
 
 TEST(Lock, LockingNowCommitsAndUnmappingUnlocks) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer makes mlock() do nothing";
+#endif
   const uint64_t before = locked_by_process();
   {
     Ledger ledger;
@@ -104,6 +110,9 @@ TEST(Lock, NothingToLockIsComplete) {
 }
 
 TEST(Lock, AddressesOfNobodyAreRefusedNotFatal) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer makes mlock() do nothing";
+#endif
   // A page that was unmapped again belongs to nobody.
   const std::byte* gone = nullptr;
   {
