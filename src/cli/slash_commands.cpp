@@ -41,7 +41,7 @@ constexpr std::string_view kShowHelp =
     "  /show info         Details of the model\n"
     "  /show license      Its license\n"
     "  /show modelfile    A Modelfile that makes it\n"
-    "  /show parameters   Parameters of the model and of this session\n"
+    "  /show parameters   Parameters of the model and of this conversation\n"
     "  /show system       The system message\n"
     "  /show template     The chat template\n";
 constexpr std::string_view kShortcuts =
@@ -166,7 +166,7 @@ Status show(const ReplState& state, std::string rest) {
   } else if (what == "modelfile") {
     text = store::to_modelfile(model.model, model.texts);
   } else if (what == "parameters") {
-    text = "Model defined parameters:\n" + model.parameters() + "\nIn this session:\n" +
+    text = "Model defined parameters:\n" + model.parameters() + "\nIn this conversation:\n" +
            session_parameters(state);
   } else if (what == "system") {
     text = state.session->system();
@@ -196,7 +196,7 @@ Status load(ReplState& state, const std::string& name) {
   return {};
 }
 
-/// Makes a model of the one in use and of what this session has set and said.
+/// Makes a model of the one in use and of what this conversation has set and said.
 Status save(const ReplState& state, const std::string& name) {
   if (name.empty()) return fail(ErrorCode::invalid_argument, "usage: /save <model>");
   const ChatSession& session = *state.session;
