@@ -421,7 +421,7 @@ Status SchemaDocument::add_properties(SchemaFacts& facts, const Json& schema) co
     for (const auto& [name, value] : properties->items()) {
       own.insert(name);
       const auto it = std::find_if(facts.properties.begin(), facts.properties.end(),
-                                   [&](const auto& p) { return p.name == name; });
+                                   [&, &name = name](const auto& p) { return p.name == name; });
       if (it != facts.properties.end()) {
         it->schemas.push_back(&value);
       } else {
