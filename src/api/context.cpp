@@ -154,6 +154,11 @@ GenerateResult Context::generate_stream(std::string_view prompt, const GenerateO
 
 GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
                                         const std::function<bool(const StreamToken&)>& on_token) {
+  if (!options.grammar.empty() || !options.json_schema.empty()) {
+    throw MullamaError(StatusCode::unsupported,
+                       "answers restricted by a grammar or a JSON Schema are not available in this version; "
+                       "leave `grammar` and `json_schema` empty");
+  }
   engine::Engine& engine = *impl_->engine;
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
