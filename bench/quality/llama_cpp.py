@@ -103,12 +103,15 @@ class Model:
 
 
 def logits(llama, path, tokens_path, out_path, micro_batch):
-    tokens = np.load(tokens_path)
-    model = Model(llama, path, len(tokens), int(micro_batch))
-    model.decode(tokens, True)
-    out = np.lib.format.open_memmap(out_path, "w+", np.float32, (len(tokens), model.size))
-    for i in range(len(tokens)):
-        out[i] = model.row(i)
+    windows = np.load(tokens_path)
+    count = windows.shape[1]
+    model = Model(llama, path, count, int(micro_batch))
+    out = np.lib.format.open_memmap(out_path, "w+", np.float32, (windows.size, model.size))
+    for number, window in enumerate(windows):
+        model.clear()
+        model.decode(window, True)
+        for i in range(count):
+            out[number * count + i] = model.row(i)
 
 
 def greedy(llama, path, prompts_path, out_path, limit):

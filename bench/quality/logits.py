@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Compares Mullama's and llama.cpp's logits with f32 logits of the same file's dequantized weights, and their greedy answers.
 
-    bench/quality/run.sh logits [MODEL ...] [--positions 512] [--builds haswell,zen4] [--answers 48] [--isa avx2]
+    bench/quality/run.sh logits [MODEL ...] [--positions 512] [--windows 1] [--builds haswell,zen4] [--answers 48] [--isa avx2]
 
 Prints, over the positions of a real text with an f16 KV cache: the mean KL divergence to the f32 logits; the share of positions where each
-two find the same token most likely, llama.cpp's other builds and its micro-batches of one token among them; and ten greedy answers.
+two find the same token most likely, llama.cpp's other builds and its micro-batches of one token among them; and ten greedy answers, with
+how many of them llama.cpp's builds give alike. Two engines that round differently agree no better than two builds of one.
 """
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
@@ -33,17 +35,20 @@ PROMPTS = [
 
 
 def compute_logits(arguments, model, folder):
-    """name -> f32[positions, vocabulary], the truth first."""
-    count = arguments.positions
-    tokens = np.array(json.loads(mullama(arguments.mullama, "tokenize", model, "--json", "--bos", text=repository_text())), np.int32)
-    if len(tokens) <= count:
-        raise SystemExit(f"the text has only {len(tokens)} tokens")
-    np.save(folder / "tokens.npy", tokens[:count])
+    """name -> f32[windows * positions, vocabulary], the truth first."""
+    count, text = arguments.positions, repository_text()
+    plain, with_bos = (json.loads(mullama(arguments.mullama, "tokenize", model, "--json", *bos, text=text)) for bos in ((), ("--bos",)))
+    # Mullama scores windows of one token more, each a text of its own that starts as texts do.
+    starts = range(0, arguments.windows * (count + 1), count + 1)
+    windows = np.array([with_bos[start:start + count] for start in starts], np.int32)
+    if with_bos != plain:
+        windows[:, 0] = with_bos[0]
+    np.save(folder / "tokens.npy", windows)
     path = model_path(arguments.mullama, model)
-    found = {"f32": Reference(path).logits(tokens[:count])}
-    # A window of one token more scores `count` positions.
-    mullama(arguments.mullama, "perplexity", model, "-", "--ctx-size", count + 1, "--chunks", 1, "--all-positions", "--kv-cache-type", "f16",
-            "--save-logits", folder / "ours.npy", "-q", text=repository_text())
+    reference = Reference(path)
+    found = {"f32": np.concatenate([reference.logits(window) for window in windows])}
+    mullama(arguments.mullama, "perplexity", model, "-", "--ctx-size", count + 1, "--chunks", arguments.windows, "--all-positions",
+            "--kv-cache-type", "f16", "--save-logits", folder / "ours.npy", "-q", text=text)
     found["mullama"] = np.load(folder / "ours.npy", mmap_mode="r")
     for build in arguments.builds.split(","):
         for micro_batch in (count, 1):
@@ -57,13 +62,16 @@ def compare_logits(arguments, model, folder):
     found = compute_logits(arguments, model, folder)
     truth = found["f32"]
     best = {name: most_likely(logits) for name, logits in found.items()}
-    print(f"\n{model}: {arguments.positions} positions, f16 KV cache; llama.cpp's rows are named after its builds")
-    print(f"{'':24} {'KL to f32':>10} {'+-':>8} {'median':>9} {'max':>8}   most likely token the same as")
-    print(f"{'':62} " + " ".join(f"({i + 1:2})" for i in range(len(found))))
+    print(f"\n{model}: {arguments.windows} x {arguments.positions} positions, f16 KV cache; llama.cpp's rows are named after its builds")
+    print(f"{'':24} {'KL to f32':>9} {'more than mullama':>20} {'median':>9} {'max':>7}   most likely token the same as, %")
+    print(f"{'':75} " + " ".join(f"({i + 1:2})" for i in range(len(found))))
+    ours = None
     for number, (name, logits) in enumerate(found.items(), 1):
         kl = divergences(truth, logits)
+        ours = kl if name == "mullama" else ours
+        more = "" if ours is None else f"{np.mean(kl - ours):+.6f} +- {np.std(kl - ours) / np.sqrt(len(kl)):.6f}"
         same = " ".join(f"{100 * np.mean(best[name] == other):4.1f}" for other in best.values())
-        print(f"({number:2}) {name:19} {kl.mean():10.6f} {kl.std() / np.sqrt(len(kl)):8.6f} {np.median(kl):9.6f} {kl.max():8.4f} {same}")
+        print(f"({number:2}) {name:19} {kl.mean():9.6f} {more:>20} {np.median(kl):9.6f} {kl.max():7.4f}   {same}", flush=True)
     show_margins(truth, best)
 
 
@@ -84,30 +92,43 @@ def show_margins(truth, best):
 
 def compare_answers(arguments, model, folder):
     prompts = []
+    chats = "tokenizer.chat_template" in json.loads(mullama(arguments.mullama, "show", model, "--json"))["model_info"]
     for prompt in PROMPTS:
-        messages = {"messages": [{"role": "user", "content": prompt}], "add_generation_prompt": True}
-        text = mullama(arguments.mullama, "render", model, text=json.dumps(messages))
-        prompts.append(json.loads(mullama(arguments.mullama, "tokenize", model, "--json", "--special", text=text)))
+        text, flags = prompt, ("--bos",)
+        if chats:
+            messages = {"messages": [{"role": "user", "content": prompt}], "add_generation_prompt": True}
+            text, flags = mullama(arguments.mullama, "render", model, text=json.dumps(messages)), ("--special",)
+        prompts.append(json.loads(mullama(arguments.mullama, "tokenize", model, "--json", *flags, text=text)))
     (folder / "prompts.json").write_text(json.dumps(prompts))
-    build = arguments.builds.split(",")[0]
-    if not llama_cpp(arguments.libraries, build, "greedy", model_path(arguments.mullama, model), folder / "prompts.json",
+    answers = {}
+    for build in arguments.builds.split(","):
+        if llama_cpp(arguments.libraries, build, "greedy", model_path(arguments.mullama, model), folder / "prompts.json",
                      folder / "answers.json", arguments.answers):
-        raise SystemExit(f"this processor cannot run llama.cpp's build '{build}'")
+            answers[build] = json.loads((folder / "answers.json").read_text())
+    build = next(iter(answers))
     print(f"\n{model}: greedy answers of at most {arguments.answers} tokens, mullama's (M) and llama.cpp's ({build}, L)")
-    for prompt, tokens, theirs in zip(PROMPTS, prompts, json.loads((folder / "answers.json").read_text())):
+    texts = {name: ["".join(text_of_tokens(arguments, model, answer["tokens"])).strip() for answer in found] for name, found in answers.items()}
+    texts["mullama"] = []
+    for prompt, tokens, theirs in zip(PROMPTS, prompts, answers[build]):
         document = json.loads(mullama(arguments.mullama, "run", model, prompt, "--temperature", 0, "-n", arguments.answers, "--json"))
         if document["prompt_eval_count"] != len(tokens):
             raise SystemExit(f"mullama reads {document['prompt_eval_count']} tokens for a prompt of {len(tokens)}")
-        pieces = text_of_tokens(arguments, model, theirs["tokens"])
-        their_text, our_text = "".join(pieces), document["response"]
-        print(f"\n  {prompt}\n    M {our_text!r}")
-        if their_text.strip() == our_text.strip():
-            print("    L the same")
-        else:
-            shared = len(os.path.commonprefix([our_text.lstrip(), their_text.lstrip()])) + len(their_text) - len(their_text.lstrip())
-            at = next(i for i in range(len(pieces) + 1) if i == len(pieces) or len("".join(pieces[:i + 1])) > shared)
-            lead = f", where its best logit leads by {theirs['lead'][at]:.3f}" if at < len(pieces) else ""
-            print(f"    L {their_text!r}\n      they part at token {at + 1}{lead}")
+        texts["mullama"].append(document["response"].strip())
+        show_answer(prompt, texts["mullama"][-1], text_of_tokens(arguments, model, theirs["tokens"]), theirs["lead"])
+    print("\nThe same answers out of", len(PROMPTS))
+    for one, other in itertools.combinations(texts, 2):
+        print(f"  {one} and {other}: {sum(a == b for a, b in zip(texts[one], texts[other]))}")
+
+
+def show_answer(prompt, ours, pieces, lead):
+    print(f"\n  {prompt}\n    M {ours!r}")
+    theirs = "".join(pieces)
+    if theirs.strip() == ours:
+        print("    L the same")
+        return
+    shared = len(os.path.commonprefix([ours, theirs.lstrip()])) + len(theirs) - len(theirs.lstrip())
+    at = next((i for i in range(len(pieces)) if len("".join(pieces[:i + 1])) > shared), len(pieces))
+    print(f"    L {theirs!r}\n      they part at token {at + 1}" + (f", where L's best logit leads by {lead[at]:.3f}" if at < len(pieces) else ""))
 
 
 def text_of_tokens(arguments, model, tokens, cache={}):
@@ -133,6 +154,7 @@ def main():
     parser.add_argument("--mullama", required=True, help="the binary")
     parser.add_argument("--libraries", required=True, type=Path, help="folder of llama.cpp's shared libraries")
     parser.add_argument("--positions", type=int, default=512)
+    parser.add_argument("--windows", type=int, default=1, help="texts of so many positions")
     parser.add_argument("--builds", default="haswell,icelake,zen4,sandybridge,x64", help="of llama.cpp; those the processor lacks are left out")
     parser.add_argument("--answers", type=int, default=48, help="longest greedy answer in tokens; 0 compares none")
     parser.add_argument("--isa", help="instruction set for mullama (MULLAMA_ISA)")
