@@ -342,7 +342,8 @@ void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector
   // The last token that fits is given to the caller, but there is no cell left to go on from it.
   const bool full = slot.count == shape_.n_ctx;
   if (!full) slot.tokens[slot.count++] = token;
-  if (slot.text->stopped()) return finish(slot, FinishReason::stop, {}, std::move(event), events);
+  const bool complete = slot.request.constraint && slot.request.constraint->finished();
+  if (slot.text->stopped() || complete) return finish(slot, FinishReason::stop, {}, std::move(event), events);
   if (slot.request.max_tokens >= 0 &&
       slot.result.generated >= static_cast<uint32_t>(slot.request.max_tokens)) {
     return finish(slot, FinishReason::length, {}, std::move(event), events);
