@@ -18,7 +18,6 @@ from support import MODEL, MODELS, Server, in_threads
 
 SECONDS = float(os.environ.get("MULLAMA_SOAK_SECONDS", "20"))
 CLIENTS = 16
-BUDGET = 300 << 20
 
 
 class Client:
@@ -89,7 +88,10 @@ class Soak(unittest.TestCase):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-soak-"))
         self.addCleanup(shutil.rmtree, folder)
         shutil.copytree(MODELS, folder / "models", symlinks=True)
-        with Server("--parallel", "4", "--ctx-size", "512", "--max-queue", "32", "--memory-budget", str(BUDGET), "--model", MODEL,
+        with Server("--parallel", "4", "--ctx-size", "512", "--model", MODEL, models=folder / "models") as server:
+            # Room for one of the two models and the memory of its requests: they take turns.
+            budget = server.get("/memory")[1]["devices"][0]["bytes"] * 8 // 5
+        with Server("--parallel", "4", "--ctx-size", "512", "--max-queue", "32", "--memory-budget", budget, "--model", MODEL,
                     models=folder / "models") as server:
             self.assertEqual(server.request("POST", "/api/copy", {"source": MODEL, "destination": "twin"})[0], 200)
             # What grows once (stacks, arenas, buffers of libraries) grows now.
@@ -102,12 +104,11 @@ class Soak(unittest.TestCase):
             for entry in counts:
                 for what, number in entry.items():
                     total[what] = total.get(what, 0) + number
-            peak = sum(pool["peak"] for pool in report["pools"] if pool["device"] == "host")
-            print(f"{SECONDS:.0f} s: {total}; heap {before} -> {after}, sum of peaks {peak}, loads {server.log().count('loaded ')}")
+            print(f"{SECONDS:.0f} s: {total}; heap {before} -> {after}, budget {budget}, loads {server.log().count('loaded ')}")
             self.assertIsNone(server.process.poll())
             self.assertGreater(total.get(200, 0), 0)
             self.assertLess(after - before, 4 << 20)
-            self.assertLessEqual(report["devices"][0]["counted"], BUDGET)
+            self.assertLessEqual(report["devices"][0]["counted"], budget)
 
     def quiet_heap(self, server):
         """Anonymous memory outside the pools, with every model gone."""
