@@ -225,7 +225,8 @@ void ModelWorker::run() {
       state_.running += starting.size();
     }
     // Embeddings first: they leave their sequences free again.
-    std::ranges::stable_partition(starting, [](const Job& job) { return job.embedding != nullptr; });
+    std::stable_partition(starting.begin(), starting.end(),
+                          [](const Job& job) { return job.embedding != nullptr; });
     for (Job& job : starting) begin(std::move(job));
     if (auto stepped = engine_->step(events); !stepped) {
       // Not the fault of one request: all under way learn of it.
