@@ -211,6 +211,13 @@ struct MemoryInfo {
 
 class Context;
 
+/// How the rows of a text's tokens become one embedding.
+enum class Pooling {
+  mean,   ///< The average over all tokens.
+  first,  ///< The first token's row.
+  last,   ///< The last token's row.
+};
+
 class MULLAMA_API Model {
  public:
   [[nodiscard]] static Model load(const std::string& path);
@@ -272,6 +279,34 @@ class MULLAMA_API ModelBuilder {
   ModelParams params_;
 };
 
+/// An answer under way, token by token. Destroying it stops the answer. Its context may do nothing else
+/// meanwhile, but for cancel() and the functions that only tell about it.
+class MULLAMA_API TokenStream {
+ public:
+  TokenStream(TokenStream&&) noexcept;
+  TokenStream& operator=(TokenStream&&) noexcept;
+  TokenStream(const TokenStream&) = delete;
+  TokenStream& operator=(const TokenStream&) = delete;
+  ~TokenStream();
+
+  /// The next piece; nothing once the answer has ended. Errors of the answer are thrown here, once.
+  [[nodiscard]] std::optional<StreamToken> next();
+  /// Computes one step towards the next piece: a chunk of the prompt, or a token. True when next() can return
+  /// without computing.
+  [[nodiscard]] bool poll();
+  /// Ends the answer now; its result says canceled.
+  void stop();
+  /// What the answer took; throws before the end.
+  [[nodiscard]] const GenerateResult& result() const;
+
+  struct Impl;
+
+ private:
+  friend class Context;
+  explicit TokenStream(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
 /// One conversation's state: its tokens and their KV cache. Without clear(), the next generate() continues
 /// the text.
 class MULLAMA_API Context {
@@ -298,6 +333,15 @@ class MULLAMA_API Context {
   GenerateResult chat(std::string_view messages_json, const GenerateOptions& options,
                       const std::function<bool(const StreamToken&)>& on_token = nullptr);
 
+  /// The same three, for callers that ask for each token when they want it.
+  [[nodiscard]] TokenStream stream(std::string_view prompt, const GenerateOptions& options = {});
+  [[nodiscard]] TokenStream stream_tokens(std::span<const Token> prompt, const GenerateOptions& options = {});
+  [[nodiscard]] TokenStream stream_chat(std::string_view messages_json, const GenerateOptions& options = {});
+
+  /// The embedding of a text: [n_embd], of length 1 if `normalize`. The context is cleared.
+  [[nodiscard]] std::vector<float> embed(std::string_view text, Pooling pooling = Pooling::mean,
+                                         bool normalize = true);
+
   /// Appends tokens and returns the logits after the last one: [vocab_size], valid until the next call.
   std::span<const float> evaluate(std::span<const Token> tokens);
 
@@ -308,6 +352,7 @@ class MULLAMA_API Context {
   /// Gives the physical memory of unused KV pages back to the system.
   void release_idle();
 
+  /// These four may be called while another thread generates; counts are those after the last step.
   [[nodiscard]] MemoryInfo memory_info() const;
   [[nodiscard]] std::uint32_t token_count() const;
   [[nodiscard]] std::uint32_t context_size() const;
@@ -316,7 +361,7 @@ class MULLAMA_API Context {
   struct Impl;
 
  private:
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with streams, so that none outlives its memory
 };
 
 /// Token ids of one evaluation, for callers that build their own loops.
@@ -359,7 +404,40 @@ class MULLAMA_API SamplerChain {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none.
+/// The account book of the whole process.
+[[nodiscard]] MULLAMA_API std::vector<PoolUsage> memory_pools();
+
+/// One line of a memory plan.
+struct PlanRow {
+  std::string device;
+  std::string pool;
+  std::uint64_t bytes = 0;
+  std::string why;
+};
+
+/// Every byte that a model and one context on it will take, known before anything is loaded.
+struct MemoryPlan {
+  std::uint32_t context_size = 0;
+  std::uint32_t batch_size = 0;
+  KvCacheType key_type = KvCacheType::F16;
+  KvCacheType value_type = KvCacheType::F16;
+  std::vector<PlanRow> rows;  ///< No two count the same byte.
+  std::uint64_t total = 0;
+  std::uint64_t recommended = 0;          ///< A fifth more than calculated: what should be free.
+  std::uint64_t available = 0;            ///< What this process may still take.
+  std::optional<std::uint64_t> budget;    ///< The host's, if there is one.
+  bool fits = false;                      ///< Into the budget, or else into what is available.
+  std::vector<std::string> alternatives;  ///< Flags that would make it fit, if it does not.
+
+  [[nodiscard]] MULLAMA_API std::string to_json() const;
+};
+
+/// Reads the file's header only.
+[[nodiscard]] MULLAMA_API MemoryPlan plan(const std::string& path, const ModelParams& model = {},
+                                          const ContextParams& context = {});
+
+/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none. Until
+/// it is called, loading a model puts the limit of the environment variable MULLAMA_MEMORY_BUDGET into force.
 MULLAMA_API void set_memory_budget(std::string_view budget);
 
 /// Objects alive, for tests of bindings.
@@ -368,6 +446,7 @@ struct LiveObjects {
   std::uint64_t contexts = 0;
   std::uint64_t batches = 0;
   std::uint64_t samplers = 0;
+  std::uint64_t streams = 0;
 };
 [[nodiscard]] MULLAMA_API LiveObjects live_objects();
 
