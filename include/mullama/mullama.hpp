@@ -90,27 +90,27 @@ struct ModelParams {
   bool mlock_required = false;  ///< Fail the load if not everything can be locked.
   int n_gpu_layers = 0;    ///< Layers to offload; -1 is all. Without a GPU backend: a warning, then the CPU.
   unsigned n_threads = 0;  ///< 0: as many as this process may use.
-  std::string isa;         ///< "scalar", "avx2", ...; empty: MULLAMA_ISA, else the fastest that runs here.
-  std::string pre_tokenizer;  ///< Overrides the file's tokenizer.ggml.pre.
-  bool vocab_only = false;    ///< Tokenizer and metadata without weights.
+  std::string isa{};       ///< "scalar", "avx2", ...; empty: MULLAMA_ISA, else the fastest that runs here.
+  std::string pre_tokenizer{};  ///< Overrides the file's tokenizer.ggml.pre.
+  bool vocab_only = false;      ///< Tokenizer and metadata without weights.
   /// Receives one line a warning (GPU layers without a GPU, locked bytes short of those asked); default:
   /// stderr.
-  std::function<void(const std::string&)> on_warning;
+  std::function<void(const std::string&)> on_warning{};
 };
 
 struct ContextParams {
   std::uint32_t n_ctx = 0;      ///< KV cells a sequence; 0: min(4096, trained context).
   std::uint32_t n_batch = 512;  ///< Tokens computed at once while reading a prompt.
   KvCacheType kv_cache_type = KvCacheType::F16;
-  std::optional<KvCacheType> kv_cache_type_v;  ///< For values, if not as for keys.
-  bool kv_rotate = true;                       ///< Hadamard rotation before quantizing to q8_0 or q4_0.
-  std::uint32_t n_sequences = 1;               ///< Sequences that may run together, each with n_ctx cells.
+  std::optional<KvCacheType> kv_cache_type_v{};  ///< For values, if not as for keys.
+  bool kv_rotate = true;                         ///< Hadamard rotation before quantizing to q8_0 or q4_0.
+  std::uint32_t n_sequences = 1;                 ///< Sequences that may run together, each with n_ctx cells.
 };
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
 struct SamplerParams {
-  std::optional<std::uint64_t> seed;  ///< None: a random one, reported with the result.
-  float temperature = 0.8f;           ///< 0: always the most likely token.
+  std::optional<std::uint64_t> seed{};  ///< None: a random one, reported with the result.
+  float temperature = 0.8f;             ///< 0: always the most likely token.
   float dynamic_temperature_range = 0;
   float dynamic_temperature_exponent = 1;
   std::int32_t top_k = 40;
@@ -131,9 +131,9 @@ struct SamplerParams {
   std::int32_t mirostat = 0;
   float mirostat_tau = 5;
   float mirostat_eta = 0.1f;
-  std::vector<std::pair<Token, float>> logit_bias;
+  std::vector<std::pair<Token, float>> logit_bias{};
   std::string
-      order;  ///< "penalties;dry;top_k;typical_p;top_p;min_p;xtc;temperature"; empty: the default order.
+      order{};  ///< "penalties;dry;top_k;typical_p;top_p;min_p;xtc;temperature"; empty: the default order.
 
   [[nodiscard]] static SamplerParams greedy() {
     SamplerParams params;
@@ -155,12 +155,12 @@ struct StreamToken {
 
 struct GenerateOptions {
   std::int32_t max_tokens = -1;  ///< -1: until the model stops or the context is full.
-  SamplerParams sampler;
-  std::vector<std::string> stop;
+  SamplerParams sampler{};
+  std::vector<std::string> stop{};
   bool ignore_end_of_generation = false;
   bool parse_special = true;  ///< Whether special tokens in the prompt's text are parsed.
-  std::string grammar;        ///< GBNF; empty: none.
-  std::string json_schema;    ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  std::string grammar{};      ///< GBNF; empty: none.
+  std::string json_schema{};  ///< A JSON Schema, or "json" for any JSON value; empty: none.
 };
 
 /// What one request took.
