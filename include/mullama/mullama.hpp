@@ -90,21 +90,25 @@ struct ModelParams {
   bool mlock_required = false;  ///< Fail the load if not everything can be locked.
   int n_gpu_layers = 0;    ///< Layers to offload; -1 is all. Without a GPU backend: a warning, then the CPU.
   unsigned n_threads = 0;  ///< 0: as many as this process may use.
-  std::string isa;         ///< "scalar", "avx2", ...; empty: MULLAMA_ISA, else the fastest that runs here.
-  std::string pre_tokenizer;  ///< Overrides the file's tokenizer.ggml.pre.
-  bool vocab_only = false;    ///< Tokenizer and metadata without weights.
+  std::string isa{};       ///< "scalar", "avx2", ...; empty: MULLAMA_ISA, else the fastest that runs here.
+  std::string pre_tokenizer{};  ///< Overrides the file's tokenizer.ggml.pre.
+  bool vocab_only = false;      ///< Tokenizer and metadata without weights.
   /// Receives one line a warning (GPU layers without a GPU, locked bytes short of those asked); default:
   /// stderr.
-  std::function<void(const std::string&)> on_warning;
+  std::function<void(const std::string&)> on_warning{};
 };
 
 struct ContextParams {
   std::uint32_t n_ctx = 0;      ///< KV cells a sequence; 0: min(4096, trained context).
   std::uint32_t n_batch = 512;  ///< Tokens computed at once while reading a prompt.
   KvCacheType kv_cache_type = KvCacheType::F16;
-  std::optional<KvCacheType> kv_cache_type_v;  ///< For values, if not as for keys.
-  bool kv_rotate = true;                       ///< Hadamard rotation before quantizing to q8_0 or q4_0.
-  std::uint32_t n_sequences = 1;               ///< Sequences that may run together, each with n_ctx cells.
+  std::optional<KvCacheType> kv_cache_type_v{};  ///< For values, if not as for keys.
+  bool kv_rotate = true;                         ///< Hadamard rotation before quantizing to q8_0 or q4_0.
+  std::uint32_t n_sequences = 1;                 ///< Sequences that may run together, each with n_ctx cells.
+  /// A full context is replaced by a larger one, as far as memory and the model's training go: with the same
+  /// types, else a smaller batch, else keys and values in q8_0, then q4_0. Each step is announced as a
+  /// warning and computes the tokens again. Else a full context ends the answer.
+  bool grow = false;
 };
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
@@ -185,12 +189,24 @@ struct GenerateResult {
   Receipt receipt;
 };
 
+/// What backs memory at this moment, as the operating system says. Bytes.
+struct Residency {
+  std::uint64_t mapped = 0;     ///< Address space.
+  std::uint64_t resident = 0;   ///< In memory: a share of the process's RSS.
+  std::uint64_t clean = 0;      ///< Resident pages equal to their file, given back without a write.
+  std::uint64_t anonymous = 0;  ///< Resident pages of no file: only swap could take them.
+  std::uint64_t locked = 0;     ///< Resident pages of locked mappings: achieved, not asked.
+  std::uint64_t swapped = 0;
+};
+
 /// One pool of one device in the account book.
 struct PoolUsage {
   std::string device;
   std::string pool;
   std::uint64_t bytes = 0;
   std::uint64_t peak = 0;
+  std::uint64_t planned = 0;  ///< What the plan said before the bytes were taken.
+  Residency residency;        ///< Of host memory; zeros where the system does not tell.
 };
 
 /// Memory behind one context: its own, its model's, and what they share. Bytes.
@@ -206,7 +222,12 @@ struct MemoryInfo {
   std::uint64_t tokenizer_size = 0;
   KvCacheType key_type = KvCacheType::F16;  ///< Really in use.
   KvCacheType value_type = KvCacheType::F16;
-  std::vector<PoolUsage> pools;  ///< The whole process.
+  std::uint64_t lock_asked = 0;     ///< What use_mlock was to lock of weights and KV cache, ...
+  std::uint64_t lock_achieved = 0;  ///< ... and did; KV pages are locked as they come into use.
+  std::vector<PoolUsage> pools;     ///< The whole process.
+  Residency residency;              ///< The whole process; zeros where the system does not tell.
+  std::uint64_t unaccounted = 0;    ///< Sum over pools of |bytes - planned|: 0 while nothing loads.
+  std::uint64_t beyond_pools = 0;   ///< Resident bytes in no pool: program code, heap, stacks.
 };
 
 class Context;
@@ -316,6 +337,8 @@ class MULLAMA_API Context {
   struct Impl;
 
  private:
+  GenerateResult generate_once(std::span<const Token> prompt, const GenerateOptions& options,
+                               const std::function<bool(const StreamToken&)>& on_token);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -3,6 +3,8 @@
 
 #include "api/errors.hpp"
 #include "api/impl.hpp"
+#include "engine/pressure.hpp"
+#include "memory/residency.hpp"
 
 namespace mullama {
 
@@ -43,6 +45,10 @@ KvCacheType from_kernel(kernels::KvType type) {
       return KvCacheType::Q4_0;
   }
   return KvCacheType::F16;
+}
+
+Residency to_public(const memory::Residency& from) {
+  return {from.mapped, from.resident, from.clean, from.anonymous, from.locked, from.swapped};
 }
 
 FinishReason to_public(engine::FinishReason reason) {
@@ -126,11 +132,37 @@ std::string_view to_string(FinishReason reason) {
   return "stop";
 }
 
+engine::Engine& Context::Impl::live() const {
+  if (!engine) {
+    throw MemoryError(StatusCode::out_of_memory,
+                      "this context was lost when memory ran out while it grew; make a new one");
+  }
+  return *engine;
+}
+
+void Context::Impl::make_room(uint32_t cells) {
+  std::unique_ptr<engine::Engine> taken;
+  {
+    const std::lock_guard lock(mutex);
+    taken = std::move(engine);
+  }
+  const auto announcement = engine::grow_session(taken, params, cells);
+  {
+    const std::lock_guard lock(mutex);
+    engine = std::move(taken);
+    if (engine && std::exchange(cancel_pending, false)) engine->cancel_all();
+  }
+  const std::string& said = value_or_throw(announcement);
+  if (const auto& warn = model.impl()->loaded->params().warn) warn(said);
+}
+
 Context::Context(const Model& model, const ContextParams& params)
     : impl_(new Impl{model,
                      value_or_throw(engine::Engine::create(model.impl()->loaded, api::to_engine(params))),
                      {},
-                     0}) {}
+                     0,
+                     params.grow,
+                     api::to_engine(params)}) {}
 Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
 Context::~Context() = default;
@@ -148,18 +180,51 @@ GenerateResult Context::generate(std::string_view prompt, const GenerateOptions&
 GenerateResult Context::generate_stream(std::string_view prompt, const GenerateOptions& options,
                                         const std::function<bool(const StreamToken&)>& on_token) {
   // Only the start of a text begins a sequence: a continuation gets no second BOS.
-  const bool start = impl_->engine->session_tokens().empty();
+  const bool start = impl_->live().session_tokens().empty();
   return generate_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options, on_token);
 }
 
 GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
                                         const std::function<bool(const StreamToken&)>& on_token) {
+  const auto used = [&] { return impl_->live().session_tokens().size(); };
+  if (impl_->grow && used() + prompt.size() > impl_->live().shape().n_ctx)
+    impl_->make_room(static_cast<uint32_t>(used() + prompt.size()) + 1);
+  GenerateResult result = generate_once(prompt, options, on_token);
+  while (impl_->grow && result.finish_reason == FinishReason::context_full && !result.tokens.empty()) {
+    try {
+      impl_->make_room(static_cast<uint32_t>(used()) + 2);
+    } catch (const MullamaError&) {
+      // Nothing larger is to be had, which the reason already says; what was answered stays.
+      return result;
+    }
+    GenerateOptions rest = options;
+    if (options.max_tokens >= 0) rest.max_tokens -= static_cast<std::int32_t>(result.generated_tokens);
+    if (rest.max_tokens == 0) {
+      result.finish_reason = FinishReason::length;
+      return result;
+    }
+    // Another seed, or the same choices would come again; a reported seed repeats the whole.
+    rest.sampler.seed = result.seed + result.generated_tokens;
+    // The last token was given away, but had no cell.
+    const GenerateResult more = generate_once(std::span(&result.tokens.back(), 1), rest, on_token);
+    result.text += more.text;
+    result.tokens.insert(result.tokens.end(), more.tokens.begin(), more.tokens.end());
+    result.finish_reason = more.finish_reason;
+    result.generated_tokens += more.generated_tokens;
+    result.generate_seconds += more.prompt_seconds + more.generate_seconds;
+    result.receipt = more.receipt;
+  }
+  return result;
+}
+
+GenerateResult Context::generate_once(std::span<const Token> prompt, const GenerateOptions& options,
+                                      const std::function<bool(const StreamToken&)>& on_token) {
   if (!options.grammar.empty() || !options.json_schema.empty()) {
     throw MullamaError(StatusCode::unsupported,
                        "answers restricted by a grammar or a JSON Schema are not available in this version; "
                        "leave `grammar` and `json_schema` empty");
   }
-  engine::Engine& engine = *impl_->engine;
+  engine::Engine& engine = impl_->live();
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
   request.sampler = api::to_sampling(options.sampler);
@@ -171,7 +236,12 @@ GenerateResult Context::generate_tokens(std::span<const Token> prompt, const Gen
   std::vector<engine::Event> events;
   while (true) {
     events.clear();
-    if (auto stepped = engine.step(events); !stepped) throw_error(stepped.error());
+    if (auto stepped = engine.step(events); !stepped) {
+      // The context must be free for the next request.
+      engine.cancel_all();
+      static_cast<void>(engine.step(events));
+      throw_error(stepped.error());
+    }
     for (engine::Event& event : events) {
       if (event.token >= 0) result.tokens.push_back(event.token);
       result.text += event.text;
@@ -197,7 +267,7 @@ GenerateResult Context::generate_tokens(std::span<const Token> prompt, const Gen
 
 GenerateResult Context::chat(std::string_view messages_json, const GenerateOptions& options,
                              const std::function<bool(const StreamToken&)>& on_token) {
-  engine::Engine& engine = *impl_->engine;
+  engine::Engine& engine = impl_->live();
   const std::string prompt = impl_->model.apply_chat_template(messages_json);
   // A template that writes the BOS itself must not get a second one.
   std::vector<Token> tokens = impl_->model.tokenize(prompt, true, true);
@@ -216,24 +286,29 @@ GenerateResult Context::chat(std::string_view messages_json, const GenerateOptio
 
 std::span<const float> Context::evaluate(std::span<const Token> tokens) {
   std::span<const float> last;
-  const Status status = impl_->engine->evaluate_in_session(
+  const Status status = impl_->live().evaluate_in_session(
       tokens, false, [&](size_t, std::span<const float> logits) { last = logits; });
   if (!status) throw_error(status.error());
   return last;
 }
 
 void Context::clear() {
-  impl_->engine->clear_session();
+  impl_->live().clear_session();
 }
 void Context::cancel() noexcept {
-  impl_->engine->cancel_all();
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->engine) {
+    impl_->engine->cancel_all();
+  } else {
+    impl_->cancel_pending = true;
+  }
 }
 void Context::release_idle() {
-  impl_->engine->release_idle();
+  impl_->live().release_idle();
 }
 
 MemoryInfo Context::memory_info() const {
-  engine::Engine& engine = *impl_->engine;
+  engine::Engine& engine = impl_->live();
   const engine::ContextShape& shape = engine.shape();
   MemoryInfo info;
   info.model_size = engine.model().weight_bytes();
@@ -243,22 +318,42 @@ MemoryInfo Context::memory_info() const {
   info.kv_cache_used = engine.kv_bytes_used();
   info.scratch_size = engine.model().scratch_bytes();
   info.output_size = shape.output_bytes;
+  info.tokenizer_size = text::Tokenizer::bytes_needed(engine.model().file()).value_or(0);
   info.total_allocated = info.model_size + info.kv_cache_size + info.scratch_size + info.output_size +
                          info.tokenizer_size + shape.page_table_bytes + shape.sequence_bytes;
   info.key_type = api::from_kernel(shape.kv.key_type);
   info.value_type = api::from_kernel(shape.kv.value_type);
-  for (const memory::Usage::Row& row : engine.model().ledger().usage().rows) {
-    info.pools.push_back(
-        {memory::device_name(row.device), std::string(memory::pool_name(row.pool)), row.bytes, row.peak});
+  memory::LockReport locked = engine.model().lock_report();
+  locked += engine.lock_report();
+  info.lock_asked = locked.asked;
+  info.lock_achieved = locked.locked;
+  const memory::Ledger& ledger = engine.model().ledger();
+  const memory::Usage usage = ledger.usage();
+  info.unaccounted = usage.unaccounted(memory::kHost);
+  // Without /proc the account alone is told.
+  const auto process = memory::measure_process(ledger);
+  if (process) {
+    info.residency = api::to_public(process->process);
+    info.beyond_pools = process->remainder.total();
+  }
+  for (const memory::Usage::Row& row : usage.rows) {
+    PoolUsage pool{memory::device_name(row.device),
+                   std::string(memory::pool_name(row.pool)),
+                   row.bytes,
+                   row.peak,
+                   row.planned,
+                   {}};
+    if (process && row.device == memory::kHost) pool.residency = api::to_public(process->in(row.pool));
+    info.pools.push_back(std::move(pool));
   }
   return info;
 }
 
 std::uint32_t Context::token_count() const {
-  return static_cast<std::uint32_t>(impl_->engine->session_tokens().size());
+  return static_cast<std::uint32_t>(impl_->live().session_tokens().size());
 }
 std::uint32_t Context::context_size() const {
-  return impl_->engine->shape().n_ctx;
+  return impl_->live().shape().n_ctx;
 }
 const Model& Context::model() const {
   return impl_->model;

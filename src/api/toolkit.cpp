@@ -35,6 +35,7 @@ std::span<const Token> Batch::tokens() const {
 
 struct SamplerChain::Impl {
   Model model;  // its tokenizer gives the texts of DRY's breakers
+  memory::Announcement announced;
   sampling::SamplerChain chain;
   Counted<api::SamplerTag> alive;
 };
@@ -44,9 +45,16 @@ SamplerChain::SamplerChain(const Model& model, const SamplerParams& params) {
   options.piece = [tokenizer = &model.impl()->loaded->tokenizer()](Token token) {
     return tokenizer->piece(token, true);
   };
-  auto chain = value_or_throw(sampling::SamplerChain::create(
-      api::to_sampling(params), model.vocab_size(), model.impl()->loaded->ledger(), std::move(options)));
-  impl_.reset(new Impl{model, std::move(chain), {}});
+  const sampling::SamplerParams inner = api::to_sampling(params);
+  memory::Ledger& ledger = model.impl()->loaded->ledger();
+  const memory::PlanRow row{
+      memory::kHost, memory::Pool::output,
+      sampling::SamplerChain::bytes_needed(inner, model.vocab_size(), options.context_size),
+      "candidates of a sampler"};
+  memory::Announcement announced = ledger.announce({&row, 1});
+  auto chain =
+      value_or_throw(sampling::SamplerChain::create(inner, model.vocab_size(), ledger, std::move(options)));
+  impl_.reset(new Impl{model, std::move(announced), std::move(chain), {}});
 }
 SamplerChain::SamplerChain(SamplerChain&&) noexcept = default;
 SamplerChain& SamplerChain::operator=(SamplerChain&&) noexcept = default;

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/checked.hpp"
+#include "base/without_exceptions.hpp"
+#include "engine/fit.hpp"
 
 namespace mullama::engine {
 
@@ -26,6 +28,7 @@ struct Engine::Slot {
   SequencePages pages;
 
   Request request;
+  memory::Announcement announced;
   std::optional<sampling::SamplerChain> sampler;
   std::optional<TextStream> text;
   uint32_t prompt_end = 0;  ///< Tokens before generation.
@@ -42,6 +45,11 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> model,
                                                const ContextParams& params) {
+  return without_exceptions("the context", [&] { return make(std::move(model), params); });
+}
+
+Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<LoadedModel> model,
+                                             const ContextParams& params) {
   if (!model->has_weights()) {
     return fail(ErrorCode::invalid_argument,
                 "the model was loaded for its vocabulary only; load it with weights to run it");
@@ -60,7 +68,12 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> mode
           row.bytes, memory::Buffer::footprint(engine->model_->scratch_bytes(), memory::Placement::lazy));
     }
   }
-  MULLAMA_TRY(ledger.fits(rows));
+  if (Status fits = ledger.fits(rows); !fits) {
+    return tl::unexpected<Error>(explain_refusal(std::move(fits).error(), *engine->model_, ledger, params));
+  }
+  // The model announces the scratch that its contexts share.
+  std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::scratch; });
+  engine->announced_ = ledger.announce(rows);
   MULLAMA_ASSIGN(engine->scratch_, engine->model_->lease_scratch(shape.n_batch));
   MULLAMA_ASSIGN(engine->kv_, backend::KvStore::create(definition.program, shape.kv, ledger));
   if (engine->model_->params().use_mlock) {
@@ -99,6 +112,10 @@ Status Engine::check(const Request& request) const {
 }
 
 Result<RequestId> Engine::submit(Request request) {
+  return without_exceptions("the request", [&] { return enqueue(std::move(request)); });
+}
+
+Result<RequestId> Engine::enqueue(Request request) {
   MULLAMA_TRY(check(request));
   if (request.prompt.empty()) return fail(ErrorCode::invalid_argument, "the prompt has no tokens");
   if (request.prompt.size() > shape_.n_ctx) {
@@ -136,10 +153,16 @@ Result<RequestId> Engine::submit_to_session(Request request) {
 }
 
 Status Engine::begin(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
+  return without_exceptions("the request", [&] { return start(slot, id, std::move(request), submitted); });
+}
+
+Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
   const auto vocabulary = model_->definition().program.vocabulary;
   sampling::ChainOptions options;
   options.context_size = shape_.n_ctx;
   options.piece = [tokenizer = &model_->tokenizer()](TokenId token) { return tokenizer->piece(token, true); };
+  const std::vector<memory::PlanRow> rows = plan_requests(model_->definition(), shape_, request.sampler, 1);
+  slot.announced = model_->ledger().announce(rows);
   MULLAMA_ASSIGN(slot.sampler, sampling::SamplerChain::create(request.sampler, vocabulary, model_->ledger(),
                                                               std::move(options)));
   slot.text.emplace(model_->tokenizer(), request.render_special, request.stop);
@@ -213,6 +236,10 @@ void Engine::apply_cancellations(std::vector<Event>& events) {
 }
 
 Result<bool> Engine::step(std::vector<Event>& events) {
+  return without_exceptions("a step", [&] { return advance(events); });
+}
+
+Result<bool> Engine::advance(std::vector<Event>& events) {
   const size_t events_before = events.size();
   apply_cancellations(events);
   admit(events);
@@ -244,7 +271,8 @@ Result<bool> Engine::step(std::vector<Event>& events) {
     wanted.push_back(row - 1);
     choosing.push_back(&slot);
   }
-  if (auto status = run_chunks(chunks, wanted, false); !status) {
+  const auto status = without_exceptions("a step", [&] { return run_chunks(chunks, wanted, false); });
+  if (!status) {
     if (status.error().code == ErrorCode::canceled) {
       apply_cancellations(events);
       return true;
@@ -253,7 +281,15 @@ Result<bool> Engine::step(std::vector<Event>& events) {
       finish(*slots_[chunk.slot], FinishReason::failed, status.error(), {}, events);
     return true;
   }
-  for (size_t i = 0; i < choosing.size(); ++i) choose_token(*choosing[i], output_row(i), events);
+  for (size_t i = 0; i < choosing.size(); ++i) {
+    // The heap may fail one answer; the others go on.
+    const auto chosen = without_exceptions("the answer", [&]() -> Status {
+      choose_token(*choosing[i], output_row(i), events);
+      return {};
+    });
+    if (!chosen && choosing[i]->running)
+      finish(*choosing[i], FinishReason::failed, chosen.error(), {}, events);
+  }
   return true;
 }
 
@@ -377,6 +413,7 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   events.push_back(std::move(event));
   slot.running = false;
   slot.sampler.reset();
+  slot.announced = memory::Announcement();
   slot.text.reset();
   slot.request = Request();
   slot.result = Finish();

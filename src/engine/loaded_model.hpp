@@ -81,6 +81,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
 
  private:
   LoadedModel() = default;
+  Status open(const std::filesystem::path& path);
+  Status admit();
   Status take_weights();
   Status map_weights();
   Status copy_weights();
@@ -89,6 +91,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   void return_lease(uint32_t max_tokens);
 
   memory::Ledger ledger_;
+  memory::Announcement announced_;
   LoadParams params_;
   gguf::File file_;
   std::vector<memory::Charge> mapped_;
@@ -99,6 +102,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   std::unique_ptr<backend::Backend> backend_;
 
   mutable std::mutex run_mutex_;
+  memory::Announcement announced_scratch_;
   backend::Scratch scratch_;
   std::multiset<uint32_t> leases_;
 };
