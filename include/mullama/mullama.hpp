@@ -109,6 +109,9 @@ struct ContextParams {
   /// types, else a smaller batch, else keys and values in q8_0, then q4_0. Each step is announced as a
   /// warning and computes the tokens again. Else a full context ends the answer.
   bool grow = false;
+  /// Tokens that a step may guess from the text so far and compute at once (prompt lookup); 0: none. Answers
+  /// are the same, and sooner there where they repeat what came before. Each takes a row of logits.
+  std::uint32_t lookup = 0;
 };
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
@@ -162,9 +165,10 @@ struct GenerateOptions {
   SamplerParams sampler;
   std::vector<std::string> stop;
   bool ignore_end_of_generation = false;
-  bool parse_special = true;  ///< Whether special tokens in the prompt's text are parsed.
-  std::string grammar;        ///< GBNF; empty: none.
-  std::string json_schema;    ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  bool parse_special = true;    ///< Whether special tokens in the prompt's text are parsed.
+  bool render_special = false;  ///< Whether the texts of special tokens are part of the answer's text.
+  std::string grammar;          ///< GBNF; empty: none.
+  std::string json_schema;      ///< A JSON Schema, or "json" for any JSON value; empty: none.
 };
 
 /// What one request took.
@@ -184,6 +188,8 @@ struct GenerateResult {
   std::uint32_t prompt_tokens = 0;     ///< Tokens of the prompt, reused ones included.
   std::uint32_t prompt_evaluated = 0;  ///< Those that were computed.
   std::uint32_t generated_tokens = 0;
+  std::uint32_t drafted_tokens = 0;   ///< Guessed by ContextParams::lookup,
+  std::uint32_t accepted_tokens = 0;  ///< and of them those that were right.
   double prompt_seconds = 0;
   double generate_seconds = 0;
   Receipt receipt;
@@ -337,8 +343,6 @@ class MULLAMA_API Context {
   struct Impl;
 
  private:
-  GenerateResult generate_once(std::span<const Token> prompt, const GenerateOptions& options,
-                               const std::function<bool(const StreamToken&)>& on_token);
   std::unique_ptr<Impl> impl_;
 };
 

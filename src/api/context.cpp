@@ -3,6 +3,7 @@
 
 #include "api/errors.hpp"
 #include "api/impl.hpp"
+#include "engine/answer_format.hpp"
 #include "engine/pressure.hpp"
 #include "memory/residency.hpp"
 
@@ -106,6 +107,7 @@ engine::ContextParams to_engine(const ContextParams& params) {
   out.key_type = to_kernel(params.kv_cache_type);
   out.value_type = to_kernel(params.kv_cache_type_v.value_or(params.kv_cache_type));
   out.rotate = params.kv_rotate;
+  out.lookup = params.lookup;
   return out;
 }
 
@@ -184,53 +186,20 @@ GenerateResult Context::generate_stream(std::string_view prompt, const GenerateO
   return generate_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options, on_token);
 }
 
-GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
-                                        const std::function<bool(const StreamToken&)>& on_token) {
-  const auto used = [&] { return impl_->live().session_tokens().size(); };
-  if (impl_->grow && used() + prompt.size() > impl_->live().shape().n_ctx)
-    impl_->make_room(static_cast<uint32_t>(used() + prompt.size()) + 1);
-  GenerateResult result = generate_once(prompt, options, on_token);
-  while (impl_->grow && result.finish_reason == FinishReason::context_full && !result.tokens.empty()) {
-    try {
-      impl_->make_room(static_cast<uint32_t>(used()) + 2);
-    } catch (const MullamaError&) {
-      // Nothing larger is to be had, which the reason already says; what was answered stays.
-      return result;
-    }
-    GenerateOptions rest = options;
-    if (options.max_tokens >= 0) rest.max_tokens -= static_cast<std::int32_t>(result.generated_tokens);
-    if (rest.max_tokens == 0) {
-      result.finish_reason = FinishReason::length;
-      return result;
-    }
-    // Another seed, or the same choices would come again; a reported seed repeats the whole.
-    rest.sampler.seed = result.seed + result.generated_tokens;
-    // The last token was given away, but had no cell.
-    const GenerateResult more = generate_once(std::span(&result.tokens.back(), 1), rest, on_token);
-    result.text += more.text;
-    result.tokens.insert(result.tokens.end(), more.tokens.begin(), more.tokens.end());
-    result.finish_reason = more.finish_reason;
-    result.generated_tokens += more.generated_tokens;
-    result.generate_seconds += more.prompt_seconds + more.generate_seconds;
-    result.receipt = more.receipt;
-  }
-  return result;
-}
+namespace {
 
-GenerateResult Context::generate_once(std::span<const Token> prompt, const GenerateOptions& options,
-                                      const std::function<bool(const StreamToken&)>& on_token) {
-  if (!options.grammar.empty() || !options.json_schema.empty()) {
-    throw MullamaError(StatusCode::unsupported,
-                       "answers restricted by a grammar or a JSON Schema are not available in this version; "
-                       "leave `grammar` and `json_schema` empty");
-  }
-  engine::Engine& engine = impl_->live();
+/// Answers the session's tokens and `prompt`; `frame` is what the options' format stands in.
+GenerateResult answer(engine::Engine& engine, std::span<const Token> prompt, const GenerateOptions& options,
+                      sampling::GrammarFrame frame, const std::function<bool(const StreamToken&)>& on_token) {
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
   request.sampler = api::to_sampling(options.sampler);
   request.max_tokens = options.max_tokens;
   request.stop = options.stop;
   request.ignore_end_of_generation = options.ignore_end_of_generation;
+  request.render_special = options.render_special;
+  request.constraint = value_or_throw(
+      engine::make_constraint(engine.model(), {options.grammar, options.json_schema, std::move(frame)}));
   const engine::RequestId id = value_or_throw(engine.submit_to_session(std::move(request)));
   GenerateResult result;
   std::vector<engine::Event> events;
@@ -255,6 +224,8 @@ GenerateResult Context::generate_once(std::span<const Token> prompt, const Gener
       result.prompt_tokens = finish.prompt_tokens;
       result.prompt_evaluated = finish.prompt_tokens - std::min(finish.prompt_tokens, finish.prompt_reused);
       result.generated_tokens = finish.generated;
+      result.drafted_tokens = finish.drafted;
+      result.accepted_tokens = finish.accepted;
       result.prompt_seconds = finish.prompt_seconds;
       result.generate_seconds = finish.generate_seconds;
       result.receipt = {finish.receipt.kv_bytes, finish.receipt.peak_scratch,
@@ -263,6 +234,47 @@ GenerateResult Context::generate_once(std::span<const Token> prompt, const Gener
       return result;
     }
   }
+}
+
+}  // namespace
+
+GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
+                                        const std::function<bool(const StreamToken&)>& on_token) {
+  const auto used = [&] { return impl_->live().session_tokens().size(); };
+  if (impl_->grow && used() + prompt.size() > impl_->live().shape().n_ctx)
+    impl_->make_room(static_cast<uint32_t>(used() + prompt.size()) + 1);
+  GenerateResult result = answer(impl_->live(), prompt, options, {}, on_token);
+  // A format is read from its start, so an answer that has one is not taken up again.
+  const bool free = options.grammar.empty() && options.json_schema.empty();
+  while (impl_->grow && free && result.finish_reason == FinishReason::context_full &&
+         !result.tokens.empty()) {
+    try {
+      impl_->make_room(static_cast<uint32_t>(used()) + 2);
+    } catch (const MullamaError&) {
+      // Nothing larger is to be had, which the reason already says; what was answered stays.
+      return result;
+    }
+    GenerateOptions rest = options;
+    if (options.max_tokens >= 0) rest.max_tokens -= static_cast<std::int32_t>(result.generated_tokens);
+    if (rest.max_tokens == 0) {
+      result.finish_reason = FinishReason::length;
+      return result;
+    }
+    // Another seed, or the same choices would come again; a reported seed repeats the whole.
+    rest.sampler.seed = result.seed + result.generated_tokens;
+    // The last token was given away, but had no cell.
+    const GenerateResult more =
+        answer(impl_->live(), std::span(&result.tokens.back(), 1), rest, {}, on_token);
+    result.text += more.text;
+    result.tokens.insert(result.tokens.end(), more.tokens.begin(), more.tokens.end());
+    result.finish_reason = more.finish_reason;
+    result.generated_tokens += more.generated_tokens;
+    result.drafted_tokens += more.drafted_tokens;
+    result.accepted_tokens += more.accepted_tokens;
+    result.generate_seconds += more.prompt_seconds + more.generate_seconds;
+    result.receipt = more.receipt;
+  }
+  return result;
 }
 
 GenerateResult Context::chat(std::string_view messages_json, const GenerateOptions& options,
