@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace mullama::cli {
 
@@ -19,8 +20,9 @@ constexpr uint32_t kRowsAtOnce = 32;
 constexpr double kSameKl = 0.01;
 constexpr double kSlightKl = 0.05;
 constexpr double kVisibleKl = 0.2;
-constexpr double kSamePerplexity = 1.005;
-constexpr double kSlightPerplexity = 1.05;
+// Of the mean of -ln p: half a percent and five percent of perplexity.
+constexpr double kSameSurprise = 0.005;
+constexpr double kSlightSurprise = 0.049;
 
 /// One choice's context, which is empty if the model cannot hold the type.
 struct Runner {
@@ -198,11 +200,14 @@ Result<std::vector<TokenId>> written_by_model(const std::shared_ptr<engine::Load
   return tokens;
 }
 
-std::string_view verdict(const KvScore& score, double reference_perplexity) {
+std::string_view verdict(const KvScore& score, const KvScore& reference) {
+  std::vector<double> more(score.surprise.size());
+  std::ranges::transform(score.surprise, reference.surprise, more.begin(), std::minus<>());
+  const Mean worse = mean_of(more);
+  const double surely_worse = worse.value - 2 * worse.error;
   const double kl = score.kl().value;
-  const double ratio = score.perplexity() / reference_perplexity;
-  if (kl < kSameKl && ratio < kSamePerplexity) return "as good as f16";
-  if (kl < kSlightKl && ratio < kSlightPerplexity) return "slight loss";
+  if (kl < kSameKl && surely_worse < kSameSurprise) return "as good as f16";
+  if (kl < kSlightKl && surely_worse < kSlightSurprise) return "slight loss";
   if (kl < kVisibleKl) return "visible loss";
   return "do not use";
 }
@@ -212,7 +217,7 @@ std::string advice(std::span<const KvComparison> comparisons) {
     std::vector<std::string_view> words;
     for (const KvComparison& one : comparisons) {
       const KvScore& score = one.scores[choice];
-      words.push_back(score.refusal.empty() ? verdict(score, one.scores.front().perplexity()) : "refused");
+      words.push_back(score.refusal.empty() ? verdict(score, one.scores.front()) : "refused");
     }
     return words;
   };

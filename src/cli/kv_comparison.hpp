@@ -58,8 +58,9 @@ struct KvComparison {
 [[nodiscard]] Result<std::vector<engine::TokenId>> written_by_model(
     const std::shared_ptr<engine::LoadedModel>& model, uint32_t count);
 
-/// What a score says to a user, in a word or two.
-[[nodiscard]] std::string_view verdict(const KvScore& score, double reference_perplexity);
+/// What a score says to a user beside that of f16, in a word or two: by KL divergence, and by perplexity as
+/// far as its difference is more than chance.
+[[nodiscard]] std::string_view verdict(const KvScore& score, const KvScore& reference);
 
 /// One sentence: the smallest type that costs nothing that shows at any window, and what it saves.
 [[nodiscard]] std::string advice(std::span<const KvComparison> comparisons);

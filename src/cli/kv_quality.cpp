@@ -55,7 +55,7 @@ json json_of(const KvComparison& comparison) {
                    {"max", quantile(score.divergence, 1)}};
       one["same_top"] = score.same_top_share();
       one["perplexity"] = score.perplexity();
-      one["verdict"] = verdict(score, comparison.scores.front().perplexity());
+      one["verdict"] = verdict(score, comparison.scores.front());
     }
     types.push_back(std::move(one));
   }
@@ -68,22 +68,23 @@ json json_of(const KvComparison& comparison) {
 std::string text_of(const KvComparison& comparison) {
   std::vector<std::vector<std::string>> rows{
       {"KV TYPE", "BYTES A TOKEN", "KL TO F16", "", "SAME TOP", "PERPLEXITY", ""}};
-  const double reference = comparison.scores.front().perplexity();
+  const KvScore& reference = comparison.scores.front();
   for (const KvScore& score : comparison.scores) {
     if (!score.refusal.empty()) {
       rows.push_back({score.choice.name(), "-", "-", "", "-", "-", score.refusal});
       continue;
     }
     const Mean kl = score.kl();
-    const bool is_reference = &score == &comparison.scores.front();
+    const bool is_reference = &score == &reference;
     rows.push_back({score.choice.name(), fmt::format("{}", score.bytes_a_token),
                     fmt::format("{:.5f}", kl.value), fmt::format("+- {:.5f}", kl.error),
                     fmt::format("{:.2f} %", 100 * score.same_top_share()),
                     fmt::format("{:.4f}", score.perplexity()),
                     is_reference ? "reference" : std::string(verdict(score, reference))});
   }
-  return fmt::format("{} windows of {} tokens, the last {} positions of each\n\n{}\n", comparison.windows,
-                     comparison.window, comparison.positions, table(rows));
+  return fmt::format("{} window{} of {} tokens, the last {} positions of each\n\n{}\n", comparison.windows,
+                     comparison.windows == 1 ? "" : "s", comparison.window, comparison.positions,
+                     table(rows));
 }
 
 Result<int> measure(const KvQualityArguments& arguments) {

@@ -160,12 +160,18 @@ Status LoadedModel::resize_scratch(uint32_t max_tokens) {
 }
 
 Result<LoadedModel::ScratchLease> LoadedModel::lease_scratch(uint32_t max_tokens) {
-  const std::lock_guard lock(run_mutex_);
-  if (max_tokens > scratch_.max_tokens()) MULLAMA_TRY(resize_scratch(max_tokens));
-  leases_.insert(max_tokens);
   ScratchLease lease;
-  lease.model_ = shared_from_this();
-  lease.max_tokens_ = max_tokens;
+  {
+    const std::lock_guard lock(run_mutex_);
+    leases_.insert(max_tokens);
+    lease.model_ = shared_from_this();
+    lease.max_tokens_ = max_tokens;
+  }
+  // Whatever fails from here on, the lease takes itself back.
+  {
+    const std::lock_guard lock(run_mutex_);
+    if (max_tokens > scratch_.max_tokens()) MULLAMA_TRY(resize_scratch(max_tokens));
+  }
   return lease;
 }
 
@@ -173,8 +179,9 @@ void LoadedModel::return_lease(uint32_t max_tokens) {
   const std::lock_guard lock(run_mutex_);
   leases_.erase(leases_.find(max_tokens));
   const uint32_t largest = leases_.empty() ? 0 : *leases_.rbegin();
+  if (largest >= scratch_.max_tokens()) return;
   // A smaller scratch fits where the larger one was; should the system refuse it, the next run says so.
-  if (largest < scratch_.max_tokens()) static_cast<void>(resize_scratch(largest));
+  static_cast<void>(without_exceptions("a smaller scratch", [&] { return resize_scratch(largest); }));
 }
 
 uint64_t LoadedModel::scratch_bytes() const {

@@ -174,7 +174,9 @@ std::vector<PlanRow> plan_context(const model::Definition& definition, const Con
   add_kv(definition, shape, rows);
   rows.push_back(row(Pool::scratch, shape.scratch_bytes,
                      fmt::format("activations of a step of up to {} tokens", shape.n_batch)));
-  rows.push_back(row(Pool::output, shape.output_bytes, fmt::format("{} rows of logits", shape.output_rows)));
+  rows.push_back(
+      row(Pool::output, shape.output_bytes,
+          fmt::format("{} row{} of logits", shape.output_rows, shape.output_rows == 1 ? "" : "s")));
   rows.push_back(row(Pool::runtime, shape.page_table_bytes, "the page table of the KV cache"));
   rows.push_back(row(Pool::runtime, shape.sequence_bytes, "token ids and page lists"));
   return rows;

@@ -7,7 +7,8 @@
 
 namespace mullama::engine::test {
 
-/// A model of about 50 MB in Q8_0, large enough that its weights show in the process's memory.
+/// A model of about 50 MB in Q8_0, large enough that its weights show in the process's memory; each step
+/// reads all of them.
 inline constexpr KnownShape kMiddling{.name = "middling",
                                       .architecture = "llama",
                                       .layers = 6,
@@ -17,7 +18,8 @@ inline constexpr KnownShape kMiddling{.name = "middling",
                                       .head_length = 64,
                                       .feed_forward = 2048,
                                       .vocabulary = 8192,
-                                      .context = 8192};
+                                      .context = 8192,
+                                      .tied = true};
 
 /// Writes a file of that shape whose weights are a hole: all zeros, on no disk, but pages like any others
 /// once they are read.
