@@ -105,10 +105,6 @@ struct ContextParams {
   std::optional<KvCacheType> kv_cache_type_v{};  ///< For values, if not as for keys.
   bool kv_rotate = true;                         ///< Hadamard rotation before quantizing to q8_0 or q4_0.
   std::uint32_t n_sequences = 1;                 ///< Sequences that may run together, each with n_ctx cells.
-  /// A full context is replaced by a larger one, as far as memory and the model's training go: with the same
-  /// types, else a smaller batch, else keys and values in q8_0, then q4_0. Each step is announced as a
-  /// warning and computes the tokens again. Else a full context ends the answer.
-  bool grow = false;
   /// Tokens that a step may guess from the text so far and compute at once (prompt lookup); 0: none. Answers
   /// are the same, and sooner there where they repeat what came before. Each takes a row of logits.
   std::uint32_t lookup = 0;
@@ -116,8 +112,8 @@ struct ContextParams {
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
 struct SamplerParams {
-  std::optional<std::uint64_t> seed;  ///< None: a random one, reported with the result.
-  float temperature = 0.8f;           ///< 0: always the most likely token.
+  std::optional<std::uint64_t> seed{};  ///< None: a random one, reported with the result.
+  float temperature = 0.8f;             ///< 0: always the most likely token.
   float dynamic_temperature_range = 0;
   float dynamic_temperature_exponent = 1;
   std::int32_t top_k = 40;
@@ -138,9 +134,9 @@ struct SamplerParams {
   std::int32_t mirostat = 0;
   float mirostat_tau = 5;
   float mirostat_eta = 0.1f;
-  std::vector<std::pair<Token, float>> logit_bias;
+  std::vector<std::pair<Token, float>> logit_bias{};
   std::string
-      order;  ///< "penalties;dry;top_k;typical_p;top_p;min_p;xtc;temperature"; empty: the default order.
+      order{};  ///< "penalties;dry;top_k;typical_p;top_p;min_p;xtc;temperature"; empty: the default order.
 
   [[nodiscard]] static SamplerParams greedy() {
     SamplerParams params;
@@ -162,13 +158,13 @@ struct StreamToken {
 
 struct GenerateOptions {
   std::int32_t max_tokens = -1;  ///< -1: until the model stops or the context is full.
-  SamplerParams sampler;
-  std::vector<std::string> stop;
+  SamplerParams sampler{};
+  std::vector<std::string> stop{};
   bool ignore_end_of_generation = false;
   bool parse_special = true;    ///< Whether special tokens in the prompt's text are parsed.
   bool render_special = false;  ///< Whether the texts of special tokens are part of the answer's text.
-  std::string grammar;          ///< GBNF; empty: none.
-  std::string json_schema;      ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  std::string grammar{};        ///< GBNF; empty: none.
+  std::string json_schema{};    ///< A JSON Schema, or "json" for any JSON value; empty: none.
 };
 
 /// What one request took.
@@ -238,6 +234,13 @@ struct MemoryInfo {
 
 class Context;
 
+/// How the rows of a text's tokens become one embedding.
+enum class Pooling {
+  mean,   ///< The average over all tokens.
+  first,  ///< The first token's row.
+  last,   ///< The last token's row.
+};
+
 class MULLAMA_API Model {
  public:
   [[nodiscard]] static Model load(const std::string& path);
@@ -299,6 +302,34 @@ class MULLAMA_API ModelBuilder {
   ModelParams params_;
 };
 
+/// An answer under way, token by token. Destroying it stops the answer. Its context may do nothing else
+/// meanwhile, but for cancel() and the functions that only tell about it.
+class MULLAMA_API TokenStream {
+ public:
+  TokenStream(TokenStream&&) noexcept;
+  TokenStream& operator=(TokenStream&&) noexcept;
+  TokenStream(const TokenStream&) = delete;
+  TokenStream& operator=(const TokenStream&) = delete;
+  ~TokenStream();
+
+  /// The next piece; nothing once the answer has ended. Errors of the answer are thrown here, once.
+  [[nodiscard]] std::optional<StreamToken> next();
+  /// Computes one step towards the next piece: a chunk of the prompt, or a token. True when next() can return
+  /// without computing.
+  [[nodiscard]] bool poll();
+  /// Ends the answer now; its result says canceled.
+  void stop();
+  /// What the answer took; throws before the end.
+  [[nodiscard]] const GenerateResult& result() const;
+
+  struct Impl;
+
+ private:
+  friend class Context;
+  explicit TokenStream(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
 /// One conversation's state: its tokens and their KV cache. Without clear(), the next generate() continues
 /// the text.
 class MULLAMA_API Context {
@@ -325,6 +356,15 @@ class MULLAMA_API Context {
   GenerateResult chat(std::string_view messages_json, const GenerateOptions& options,
                       const std::function<bool(const StreamToken&)>& on_token = nullptr);
 
+  /// The same three, for callers that ask for each token when they want it.
+  [[nodiscard]] TokenStream stream(std::string_view prompt, const GenerateOptions& options = {});
+  [[nodiscard]] TokenStream stream_tokens(std::span<const Token> prompt, const GenerateOptions& options = {});
+  [[nodiscard]] TokenStream stream_chat(std::string_view messages_json, const GenerateOptions& options = {});
+
+  /// The embedding of a text: [n_embd], of length 1 if `normalize`. The context is cleared.
+  [[nodiscard]] std::vector<float> embed(std::string_view text, Pooling pooling = Pooling::mean,
+                                         bool normalize = true);
+
   /// Appends tokens and returns the logits after the last one: [vocab_size], valid until the next call.
   std::span<const float> evaluate(std::span<const Token> tokens);
 
@@ -335,6 +375,7 @@ class MULLAMA_API Context {
   /// Gives the physical memory of unused KV pages back to the system.
   void release_idle();
 
+  /// These four may be called while another thread generates; counts are those after the last step.
   [[nodiscard]] MemoryInfo memory_info() const;
   [[nodiscard]] std::uint32_t token_count() const;
   [[nodiscard]] std::uint32_t context_size() const;
@@ -343,7 +384,7 @@ class MULLAMA_API Context {
   struct Impl;
 
  private:
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with streams, so that none outlives its memory
 };
 
 /// Token ids of one evaluation, for callers that build their own loops.
@@ -386,7 +427,40 @@ class MULLAMA_API SamplerChain {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none.
+/// The account book of the whole process.
+[[nodiscard]] MULLAMA_API std::vector<PoolUsage> memory_pools();
+
+/// One line of a memory plan.
+struct PlanRow {
+  std::string device;
+  std::string pool;
+  std::uint64_t bytes = 0;
+  std::string why;
+};
+
+/// Every byte that a model and one context on it will take, known before anything is loaded.
+struct MemoryPlan {
+  std::uint32_t context_size = 0;
+  std::uint32_t batch_size = 0;
+  KvCacheType key_type = KvCacheType::F16;
+  KvCacheType value_type = KvCacheType::F16;
+  std::vector<PlanRow> rows;  ///< No two count the same byte.
+  std::uint64_t total = 0;
+  std::uint64_t recommended = 0;          ///< A fifth more than calculated: what should be free.
+  std::uint64_t available = 0;            ///< What this process may still take.
+  std::optional<std::uint64_t> budget;    ///< The host's, if there is one.
+  bool fits = false;                      ///< Into the budget, or else into what is available.
+  std::vector<std::string> alternatives;  ///< Flags that would make it fit, if it does not.
+
+  [[nodiscard]] MULLAMA_API std::string to_json() const;
+};
+
+/// Reads the file's header only.
+[[nodiscard]] MULLAMA_API MemoryPlan plan(const std::string& path, const ModelParams& model = {},
+                                          const ContextParams& context = {});
+
+/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none. Until
+/// it is called, loading a model puts the limit of the environment variable MULLAMA_MEMORY_BUDGET into force.
 MULLAMA_API void set_memory_budget(std::string_view budget);
 
 /// Objects alive, for tests of bindings.
@@ -395,6 +469,7 @@ struct LiveObjects {
   std::uint64_t contexts = 0;
   std::uint64_t batches = 0;
   std::uint64_t samplers = 0;
+  std::uint64_t streams = 0;
 };
 [[nodiscard]] MULLAMA_API LiveObjects live_objects();
 

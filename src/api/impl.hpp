@@ -1,12 +1,13 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "api/live_objects.hpp"
 #include "engine/engine.hpp"
 #include "engine/loaded_model.hpp"
+#include "memory/residency.hpp"
 #include "mullama/mullama.hpp"
 #include "text/chat/chat_template.hpp"
 
@@ -19,25 +20,32 @@ struct Model::Impl {
 };
 
 struct Context::Impl {
-  Model model;
-  std::unique_ptr<engine::Engine> engine;  ///< Null while it grows, or if growing lost it.
-  api::Counted<api::ContextTag> alive;
-  engine::RequestId current = 0;
-  bool grow = false;
-  engine::ContextParams params{};  ///< Those in use.
-  std::mutex mutex{};              ///< Of `engine` itself, for cancel().
-  bool cancel_pending = false;     ///< Asked for while it grew.
+  Impl(Model of, std::unique_ptr<engine::Engine> runs) : model(std::move(of)), engine(std::move(runs)) {}
 
-  /// The engine, or an error if the last growth lost it.
-  [[nodiscard]] engine::Engine& live() const;
-  /// Makes room for `cells` positions; throws if that is not possible.
-  void make_room(uint32_t cells);
+  /// Throws while an answer is under way: it owns the sequence.
+  void require_idle() const;
+  /// Before anything is computed: a cancel that found nothing to end must not end what comes next.
+  void begin();
+  /// Keeps the counts that other threads may read.
+  void observe();
+
+  Model model;
+  std::unique_ptr<engine::Engine> engine;
+  api::Counted<api::ContextTag> alive;
+  std::atomic<uint32_t> token_count{0};
+  std::atomic<uint64_t> kv_bytes_used{0};
 };
 
 namespace api {
 
+[[nodiscard]] Residency to_public(const memory::Residency& from);
 [[nodiscard]] sampling::SamplerParams to_sampling(const SamplerParams& params);
 [[nodiscard]] engine::ContextParams to_engine(const ContextParams& params);
+[[nodiscard]] kernels::KvType to_kernel(KvCacheType type);
+[[nodiscard]] KvCacheType from_kernel(kernels::KvType type);
+[[nodiscard]] engine::LoadParams to_engine(const ModelParams& params);
+/// Puts MULLAMA_MEMORY_BUDGET into force, unless set_memory_budget() has been called.
+void apply_environment_budget();
 
 }  // namespace api
 }  // namespace mullama

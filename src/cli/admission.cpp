@@ -34,21 +34,10 @@ Status warn_if_scarce(const engine::Plan& plan, const ModelParams& model) {
 
 }  // namespace
 
-engine::LoadParams load_params(const ModelParams& params) {
-  engine::LoadParams load;
-  load.use_mmap = params.use_mmap;
-  load.use_mlock = params.use_mlock;
-  load.mlock_required = params.mlock_required;
-  load.gpu_layers = params.n_gpu_layers;
-  load.backend.threads = params.n_threads;
-  load.backend.isa = params.isa;
-  return load;
-}
-
 Status admit_run(const std::filesystem::path& weights, bool fit, EngineParams& params) {
   MULLAMA_ASSIGN(const gguf::File file, gguf::File::open(weights));
   MULLAMA_ASSIGN(const model::Definition definition, model::define(file));
-  const engine::LoadParams load = load_params(params.model);
+  const engine::LoadParams load = api::to_engine(params.model);
   engine::ContextParams context = api::to_engine(params.context);
   const memory::Ledger& ledger = memory::Ledger::process();
   MULLAMA_ASSIGN(const engine::MemoryLimit limit, engine::current_limit(ledger));

@@ -4,13 +4,8 @@
 
 #include "base/result.hpp"
 #include "cli/engine_options.hpp"
-#include "engine/loaded_model.hpp"
-#include "engine/plan.hpp"
 
 namespace mullama::cli {
-
-/// What loading would be asked for.
-[[nodiscard]] engine::LoadParams load_params(const ModelParams& params);
 
 /// Compares the plan of running `weights`, made from the header, with the memory there is, before any weight
 /// is read. Over the budget: `budget_exceeded` with need, budget and what would fit. Over what is available,

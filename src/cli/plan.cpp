@@ -4,7 +4,6 @@
 
 #include "api/impl.hpp"
 #include "base/byte_size.hpp"
-#include "cli/admission.hpp"
 #include "cli/command.hpp"
 #include "cli/engine_options.hpp"
 #include "cli/format.hpp"
@@ -84,7 +83,7 @@ Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, qua
 Result<Settings> settle(const PlanArguments& arguments) {
   MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, {}));
   Settings settings;
-  settings.load = load_params(params.model);
+  settings.load = api::to_engine(params.model);
   settings.context = api::to_engine(params.context);
   settings.context.n_sequences = arguments.parallel;
   MULLAMA_ASSIGN(const memory::BudgetRequest budget, memory::parse_budget(params.memory_budget));

@@ -131,7 +131,6 @@ Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const
   }
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
   MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
-  params.context.grow = settings.grow;
   const Spinner spinner("loading " + model.name, quiet);
   return std::make_unique<ChatSession>(std::move(model), std::move(texts), std::move(params));
 }
@@ -182,10 +181,6 @@ void add_run(CLI::App& app, Action& action) {
   add_engine_options(*command, arguments->settings.engine);
   command->add_flag("--fit", arguments->settings.fit,
                     "Choose the context and KV type that fit the budget, or the memory there is");
-  command->add_flag(
-      "--grow", arguments->settings.grow,
-      "Replace a full context by a larger one, with a smaller batch or KV type where memory asks for "
-      "it; each step is announced");
   command->add_flag("--release-idle", arguments->settings.release_idle,
                     "Give the memory of unused KV pages back after each answer");
   command->footer(

@@ -21,7 +21,6 @@ struct RunSettings {
   bool raw = false;
   bool verbose = false;
   bool fit = false;           ///< Context and KV type are chosen by what fits.
-  bool grow = false;          ///< A full context is replaced by a larger one.
   bool release_idle = false;  ///< Unused KV pages go back to the system after each answer.
   PrintOptions print;
 

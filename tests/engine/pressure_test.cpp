@@ -7,7 +7,6 @@
 
 #include "engine/tiny_models.hpp"
 #include "memory/fake_tree.hpp"
-#include "mullama/mullama.hpp"
 
 namespace mullama::engine {
 namespace {
@@ -123,40 +122,6 @@ TEST_F(Pressure, AGrownSessionIsOneMadeSoFromTheStart) {
     wanted_logits.assign(logits.begin(), logits.end());
   }));
   EXPECT_EQ(grown, wanted_logits);
-}
-
-// Through the API: an answer that would end for want of cells goes on, and its user hears of it.
-TEST_F(Pressure, AnAnswerGoesOnPastItsFirstContext) {
-  std::vector<std::string> heard;
-  ModelParams model_params;
-  model_params.on_warning = [&](const std::string& line) { heard.push_back(line); };
-  const Model model = Model::load_with_params(path_.string(), model_params);
-  mullama::ContextParams params{.n_ctx = trained_ / 8, .n_batch = 16};
-  GenerateOptions options;
-  options.ignore_end_of_generation = true;
-  options.max_tokens = static_cast<int32_t>(trained_ / 2);
-  options.sampler = SamplerParams::greedy();
-  const std::vector<TokenId> prompt = text_of(8);
-  {
-    Context fixed(model, params);
-    EXPECT_EQ(fixed.generate_tokens(prompt, options).finish_reason, mullama::FinishReason::context_full);
-    EXPECT_TRUE(heard.empty());
-  }
-  params.grow = true;
-  Context growing(model, params);
-  const GenerateResult result = growing.generate_tokens(prompt, options);
-  EXPECT_EQ(result.finish_reason, mullama::FinishReason::length);
-  EXPECT_EQ(result.tokens.size(), trained_ / 2);
-  EXPECT_GE(growing.context_size(), trained_ / 2);
-  EXPECT_GE(heard.size(), 2u);
-  // What was said while growing is what one large context says.
-  params.n_ctx = trained_;
-  Context large(model, params);
-  EXPECT_EQ(large.generate_tokens(prompt, options).tokens, result.tokens);
-  // Past what the model was trained for it ends as ever.
-  options.max_tokens = -1;
-  EXPECT_EQ(growing.generate_tokens(text_of(4), options).finish_reason, mullama::FinishReason::context_full);
-  EXPECT_LE(growing.context_size(), trained_);
 }
 
 }  // namespace
