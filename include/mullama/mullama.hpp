@@ -191,12 +191,24 @@ struct GenerateResult {
   Receipt receipt;
 };
 
+/// What backs memory at this moment, as the operating system says. Bytes.
+struct Residency {
+  std::uint64_t mapped = 0;     ///< Address space.
+  std::uint64_t resident = 0;   ///< In memory: a share of the process's RSS.
+  std::uint64_t clean = 0;      ///< Resident pages equal to their file, given back without a write.
+  std::uint64_t anonymous = 0;  ///< Resident pages of no file: only swap could take them.
+  std::uint64_t locked = 0;     ///< Resident pages of locked mappings: achieved, not asked.
+  std::uint64_t swapped = 0;
+};
+
 /// One pool of one device in the account book.
 struct PoolUsage {
   std::string device;
   std::string pool;
   std::uint64_t bytes = 0;
   std::uint64_t peak = 0;
+  std::uint64_t planned = 0;  ///< What the plan said before the bytes were taken.
+  Residency residency;        ///< Of host memory; zeros where the system does not tell.
 };
 
 /// Memory behind one context: its own, its model's, and what they share. Bytes.
@@ -212,7 +224,12 @@ struct MemoryInfo {
   std::uint64_t tokenizer_size = 0;
   KvCacheType key_type = KvCacheType::F16;  ///< Really in use.
   KvCacheType value_type = KvCacheType::F16;
-  std::vector<PoolUsage> pools;  ///< The whole process.
+  std::uint64_t lock_asked = 0;     ///< What use_mlock was to lock of weights and KV cache, ...
+  std::uint64_t lock_achieved = 0;  ///< ... and did; KV pages are locked as they come into use.
+  std::vector<PoolUsage> pools;     ///< The whole process.
+  Residency residency;              ///< The whole process; zeros where the system does not tell.
+  std::uint64_t unaccounted = 0;    ///< Sum over pools of |bytes - planned|: 0 while nothing loads.
+  std::uint64_t beyond_pools = 0;   ///< Resident bytes in no pool: program code, heap, stacks.
 };
 
 class Context;

@@ -6,6 +6,7 @@
 #include "api/impl.hpp"
 #include "api/token_stream.hpp"
 #include "engine/answer_format.hpp"
+#include "memory/residency.hpp"
 
 namespace mullama {
 
@@ -258,11 +259,22 @@ MemoryInfo Context::memory_info() const {
   info.kv_cache_used = impl_->kv_bytes_used.load(std::memory_order_relaxed);
   info.scratch_size = engine.model().scratch_bytes();
   info.output_size = shape.output_bytes;
+  info.tokenizer_size = text::Tokenizer::bytes_needed(engine.model().file()).value_or(0);
   info.total_allocated = info.model_size + info.kv_cache_size + info.scratch_size + info.output_size +
                          info.tokenizer_size + shape.page_table_bytes + shape.sequence_bytes;
   info.key_type = api::from_kernel(shape.kv.key_type);
   info.value_type = api::from_kernel(shape.kv.value_type);
+  memory::LockReport locked = engine.model().lock_report();
+  locked += engine.lock_report();
+  info.lock_asked = locked.asked;
+  info.lock_achieved = locked.locked;
   info.pools = memory_pools();
+  info.unaccounted = engine.model().ledger().usage().unaccounted(memory::kHost);
+  // Where the system does not tell, the account alone is told.
+  if (const auto process = memory::measure_process(engine.model().ledger())) {
+    info.residency = api::to_public(process->process);
+    info.beyond_pools = process->remainder.total();
+  }
   return info;
 }
 

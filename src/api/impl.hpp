@@ -7,6 +7,7 @@
 #include "api/live_objects.hpp"
 #include "engine/engine.hpp"
 #include "engine/loaded_model.hpp"
+#include "memory/residency.hpp"
 #include "mullama/mullama.hpp"
 #include "text/chat/chat_template.hpp"
 
@@ -37,6 +38,7 @@ struct Context::Impl {
 
 namespace api {
 
+[[nodiscard]] Residency to_public(const memory::Residency& from);
 [[nodiscard]] sampling::SamplerParams to_sampling(const SamplerParams& params);
 [[nodiscard]] engine::ContextParams to_engine(const ContextParams& params);
 [[nodiscard]] kernels::KvType to_kernel(KvCacheType type);

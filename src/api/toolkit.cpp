@@ -38,6 +38,7 @@ std::span<const Token> Batch::tokens() const {
 
 struct SamplerChain::Impl {
   Model model;  // its tokenizer gives the texts of DRY's breakers
+  memory::Announcement announced;
   sampling::SamplerChain chain;
   Counted<api::SamplerTag> alive;
 };
@@ -47,9 +48,16 @@ SamplerChain::SamplerChain(const Model& model, const SamplerParams& params) {
   options.piece = [tokenizer = &model.impl()->loaded->tokenizer()](Token token) {
     return tokenizer->piece(token, true);
   };
-  auto chain = value_or_throw(sampling::SamplerChain::create(
-      api::to_sampling(params), model.vocab_size(), model.impl()->loaded->ledger(), std::move(options)));
-  impl_.reset(new Impl{model, std::move(chain), {}});
+  const sampling::SamplerParams inner = api::to_sampling(params);
+  memory::Ledger& ledger = model.impl()->loaded->ledger();
+  const memory::PlanRow row{
+      memory::kHost, memory::Pool::output,
+      sampling::SamplerChain::bytes_needed(inner, model.vocab_size(), options.context_size),
+      "candidates of a sampler"};
+  memory::Announcement announced = ledger.announce({&row, 1});
+  auto chain =
+      value_or_throw(sampling::SamplerChain::create(inner, model.vocab_size(), ledger, std::move(options)));
+  impl_.reset(new Impl{model, std::move(announced), std::move(chain), {}});
 }
 SamplerChain::SamplerChain(SamplerChain&&) noexcept = default;
 SamplerChain& SamplerChain::operator=(SamplerChain&&) noexcept = default;
@@ -75,12 +83,24 @@ LiveObjects live_objects() {
 }
 
 std::vector<PoolUsage> memory_pools() {
+  const memory::Ledger& ledger = memory::Ledger::process();
+  const auto process = memory::measure_process(ledger);
   std::vector<PoolUsage> pools;
-  for (const memory::Usage::Row& row : memory::Ledger::process().usage().rows) {
-    pools.push_back(
-        {memory::device_name(row.device), std::string(memory::pool_name(row.pool)), row.bytes, row.peak});
+  for (const memory::Usage::Row& row : ledger.usage().rows) {
+    PoolUsage pool{memory::device_name(row.device),
+                   std::string(memory::pool_name(row.pool)),
+                   row.bytes,
+                   row.peak,
+                   row.planned,
+                   {}};
+    if (process && row.device == memory::kHost) pool.residency = api::to_public(process->in(row.pool));
+    pools.push_back(std::move(pool));
   }
   return pools;
+}
+
+Residency api::to_public(const memory::Residency& from) {
+  return {from.mapped, from.resident, from.clean, from.anonymous, from.locked, from.swapped};
 }
 
 namespace {

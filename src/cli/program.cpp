@@ -29,6 +29,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_plan(app, action);
   add_quantize(app, action);
   add_perplexity(app, action);
+  add_kv_quality(app, action);
   add_bench(app, action);
   add_completions(app, action);
 }

@@ -190,7 +190,7 @@ Status show(const ReplState& state, std::string rest) {
 
 Status load(ReplState& state, const std::string& name) {
   if (name.empty()) return fail(ErrorCode::invalid_argument, "usage: /load <model>");
-  MULLAMA_ASSIGN(auto session, open_session(name, state.settings.engine, false));
+  MULLAMA_ASSIGN(auto session, open_session(name, state.settings, false));
   state.session = std::move(session);
   write_note(fmt::format("Loaded model '{}'\n", state.session->stored().name));
   return {};
