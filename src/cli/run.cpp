@@ -70,6 +70,10 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     }
   }
   if (arguments.max_tokens) settings.max_tokens = *arguments.max_tokens;
+  // -2 is other tools' way to say: until the context is full.
+  if (settings.max_tokens < -2) {
+    return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
+  }
   settings.print.word_wrap = !arguments.no_word_wrap;
   return settings;
 }

@@ -101,7 +101,7 @@ Status set_parameter(ReplState& state, std::string rest) {
     state.session->resize(static_cast<uint32_t>(cells));
     state.settings.engine.ctx_size = static_cast<uint32_t>(cells);
   } else if (name == "num_predict") {
-    MULLAMA_ASSIGN(const int64_t limit, integer(name, rest, -1, INT32_MAX));
+    MULLAMA_ASSIGN(const int64_t limit, integer(name, rest, -2, INT32_MAX));
     state.settings.max_tokens = static_cast<int32_t>(limit);
   } else if (name == "num_gpu") {
     MULLAMA_ASSIGN(const int64_t layers, integer(name, rest, -1, INT32_MAX));
