@@ -1,6 +1,6 @@
 // Measures llama.cpp through its C API the way `mullama bench` measures Mullama: the same tokens, the same
-// threads, whole prompts and greedy steps. compare.py builds it against the headers and libraries of the peer's
-// own package.
+// threads, whole prompts and greedy steps. compare.py builds it against the headers and libraries of the
+// peer's own package.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -8,11 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <string>
-#include <vector>
-
 #include <ggml-backend.h>
 #include <llama.h>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -48,9 +47,11 @@ std::vector<llama_token> spread_tokens(uint64_t count, uint64_t salt, uint64_t v
 class Peer {
  public:
   explicit Peer(const Arguments& arguments) : arguments_(arguments) {
-    llama_log_set([](ggml_log_level level, const char* text, void*) {
-      if (level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
-    }, nullptr);
+    llama_log_set(
+        [](ggml_log_level level, const char* text, void*) {
+          if (level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
+        },
+        nullptr);
     if (!arguments.backend.ends_with(".so")) {
       ggml_backend_load_all_from_path(arguments.backend.c_str());
     } else if (ggml_backend_load(arguments.backend.c_str()) == nullptr) {
@@ -185,15 +186,24 @@ int main(int count, char** texts) {
     const std::string name = texts[i];
     const char* value = texts[i + 1];
     const auto number = [&] { return static_cast<uint32_t>(std::strtoul(value, nullptr, 10)); };
-    if (name == "--model") arguments.model = value;
-    else if (name == "--backend") arguments.backend = value;
-    else if (name == "--kv-cache-type") arguments.kv_type = value;
-    else if (name == "--prompt") arguments.prompt = number();
-    else if (name == "--generate") arguments.generate = number();
-    else if (name == "--depth") arguments.depth = number();
-    else if (name == "--sequences") arguments.together = std::max(1u, number());
-    else if (name == "--threads") arguments.threads = static_cast<int>(number());
-    else fail("unknown option " + name);
+    if (name == "--model")
+      arguments.model = value;
+    else if (name == "--backend")
+      arguments.backend = value;
+    else if (name == "--kv-cache-type")
+      arguments.kv_type = value;
+    else if (name == "--prompt")
+      arguments.prompt = number();
+    else if (name == "--generate")
+      arguments.generate = number();
+    else if (name == "--depth")
+      arguments.depth = number();
+    else if (name == "--sequences")
+      arguments.together = std::max(1u, number());
+    else if (name == "--threads")
+      arguments.threads = static_cast<int>(number());
+    else
+      fail("unknown option " + name);
   }
   Peer peer(arguments);
   std::printf("%s\n", llama_print_system_info());
