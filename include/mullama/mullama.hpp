@@ -161,9 +161,10 @@ struct GenerateOptions {
   SamplerParams sampler;
   std::vector<std::string> stop;
   bool ignore_end_of_generation = false;
-  bool parse_special = true;  ///< Whether special tokens in the prompt's text are parsed.
-  std::string grammar;        ///< GBNF; empty: none.
-  std::string json_schema;    ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  bool parse_special = true;    ///< Whether special tokens in the prompt's text are parsed.
+  bool render_special = false;  ///< Whether the texts of special tokens are part of the answer's text.
+  std::string grammar;          ///< GBNF; empty: none.
+  std::string json_schema;      ///< A JSON Schema, or "json" for any JSON value; empty: none.
 };
 
 /// What one request took.

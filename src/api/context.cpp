@@ -3,6 +3,7 @@
 
 #include "api/errors.hpp"
 #include "api/impl.hpp"
+#include "engine/answer_format.hpp"
 
 namespace mullama {
 
@@ -153,20 +154,20 @@ GenerateResult Context::generate_stream(std::string_view prompt, const GenerateO
   return generate_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options, on_token);
 }
 
-GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
-                                        const std::function<bool(const StreamToken&)>& on_token) {
-  if (!options.grammar.empty() || !options.json_schema.empty()) {
-    throw MullamaError(StatusCode::unsupported,
-                       "answers restricted by a grammar or a JSON Schema are not available in this version; "
-                       "leave `grammar` and `json_schema` empty");
-  }
-  engine::Engine& engine = *impl_->engine;
+namespace {
+
+/// Answers the session's tokens and `prompt`; `frame` is what the options' format stands in.
+GenerateResult answer(engine::Engine& engine, std::span<const Token> prompt, const GenerateOptions& options,
+                      sampling::GrammarFrame frame, const std::function<bool(const StreamToken&)>& on_token) {
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
   request.sampler = api::to_sampling(options.sampler);
   request.max_tokens = options.max_tokens;
   request.stop = options.stop;
   request.ignore_end_of_generation = options.ignore_end_of_generation;
+  request.render_special = options.render_special;
+  request.constraint = value_or_throw(
+      engine::make_constraint(engine.model(), {options.grammar, options.json_schema, std::move(frame)}));
   const engine::RequestId id = value_or_throw(engine.submit_to_session(std::move(request)));
   GenerateResult result;
   std::vector<engine::Event> events;
@@ -196,6 +197,13 @@ GenerateResult Context::generate_tokens(std::span<const Token> prompt, const Gen
       return result;
     }
   }
+}
+
+}  // namespace
+
+GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
+                                        const std::function<bool(const StreamToken&)>& on_token) {
+  return answer(*impl_->engine, prompt, options, {}, on_token);
 }
 
 GenerateResult Context::chat(std::string_view messages_json, const GenerateOptions& options,

@@ -399,7 +399,8 @@ void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector
   // The last token that fits is given to the caller, but there is no cell left to go on from it.
   const bool full = slot.count == shape_.n_ctx;
   if (!full) slot.tokens[slot.count++] = token;
-  if (slot.text->stopped()) return finish(slot, FinishReason::stop, {}, std::move(event), events);
+  const bool complete = slot.request.constraint && slot.request.constraint->finished();
+  if (slot.text->stopped() || complete) return finish(slot, FinishReason::stop, {}, std::move(event), events);
   if (slot.request.max_tokens >= 0 &&
       slot.result.generated >= static_cast<uint32_t>(slot.request.max_tokens)) {
     return finish(slot, FinishReason::length, {}, std::move(event), events);
@@ -443,19 +444,18 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   slot.stored = 0;
 }
 
-Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
-                          const std::function<void(size_t, std::span<const float>)>& visit) {
+Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows,
+                          bool embeddings, const std::function<void(size_t, std::span<const float>)>& visit) {
   Request probe;
   probe.prompt.assign(tokens.begin(), tokens.end());
   MULLAMA_TRY(check(probe));
-  Slot& slot = *slots_.front();
+  Slot& slot = *slots_[slot_index];
   if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
   if (tokens.empty()) return fail(ErrorCode::invalid_argument, "there are no tokens to compute");
   if (tokens.size() > shape_.n_ctx - slot.count) {
     return fail(ErrorCode::context_full, "{} tokens do not fit: the context of {} has room for {}",
                 tokens.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
   }
-  slot.session = true;
   std::copy(tokens.begin(), tokens.end(), slot.tokens.begin() + slot.count);
   const uint32_t first = slot.count;
   slot.count += static_cast<uint32_t>(tokens.size());
@@ -477,11 +477,11 @@ Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool e
     }
     const uint32_t begin = slot.stored;
     Status status = pages_.extend(slot.pages, begin, begin + step, kv_);
-    const Chunk chunk{0, step};
+    const Chunk chunk{slot_index, step};
     if (status) status = run_chunks({&chunk, 1}, wanted, embeddings);
     if (!status) {
       cancel_all_.store(false);
-      truncate_session(first);
+      truncate(slot, first);
       return status;
     }
     for (uint32_t i = 0; i < step; ++i) settle_token(slot);
@@ -494,14 +494,27 @@ Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool e
 
 Status Engine::evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
                                    const std::function<void(size_t, std::span<const float>)>& visit) {
-  return visit_rows(tokens, all_rows, false, visit);
+  if (!slots_.front()->running) slots_.front()->session = true;
+  return visit_rows(0, tokens, all_rows, false, visit);
 }
 
 Status Engine::embed_in_session(std::span<const TokenId> tokens,
                                 const std::function<void(size_t, std::span<const float>)>& visit) {
+  if (slots_.front()->running) return fail(ErrorCode::invalid_argument, "the context is already generating");
+  slots_.front()->session = true;
   clear_session();
-  Status status = visit_rows(tokens, true, true, visit);
+  Status status = visit_rows(0, tokens, true, true, visit);
   clear_session();
+  return status;
+}
+
+Status Engine::embed(std::span<const TokenId> tokens,
+                     const std::function<void(size_t, std::span<const float>)>& visit) {
+  const auto free =
+      std::ranges::find_if(slots_, [](const auto& slot) { return !slot->running && !slot->session; });
+  if (free == slots_.end()) return fail(ErrorCode::unavailable, "every sequence is in use");
+  Status status = visit_rows(static_cast<uint32_t>(free - slots_.begin()), tokens, true, true, visit);
+  clear(**free);
   return status;
 }
 
@@ -510,7 +523,10 @@ std::span<const TokenId> Engine::session_tokens() const {
 }
 
 void Engine::truncate_session(uint32_t count) {
-  Slot& slot = *slots_.front();
+  truncate(*slots_.front(), count);
+}
+
+void Engine::truncate(Slot& slot, uint32_t count) {
   slot.count = std::min(slot.count, count);
   if (slot.stored <= slot.count) return;
   if (pages_.truncate(slot.pages, slot.count)) {
@@ -523,7 +539,10 @@ void Engine::truncate_session(uint32_t count) {
 }
 
 void Engine::clear_session() {
-  Slot& slot = *slots_.front();
+  clear(*slots_.front());
+}
+
+void Engine::clear(Slot& slot) {
   pages_.release(slot.pages);
   slot.count = 0;
   slot.stored = 0;
