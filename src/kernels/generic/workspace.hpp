@@ -8,10 +8,9 @@ namespace mullama::kernels {
 
 /// Matrix products with block-quantized weights.
 struct BlockPlan {
-  static constexpr uint32_t kTiles = 2;  ///< Tiles of 16 rows that share a pass over the input columns.
-  static constexpr uint32_t kPieceBlocks = 16;       ///< Blocks of 32 columns unpacked at a time.
+  static constexpr uint32_t kTiles = 4;        ///< Tiles of 16 rows that share a pass over the input columns.
+  static constexpr uint32_t kPieceBlocks = 8;  ///< Blocks of 32 columns unpacked at a time.
   static constexpr uint32_t kSumColumns = 512;       ///< Input columns whose sums the workspace holds.
-  static constexpr uint32_t kColumnGroup = 4;        ///< Input columns a micro-kernel takes.
   static constexpr uint32_t kLargestBlock = 768;     ///< The largest TileShape::block_bytes().
   static constexpr uint32_t kLargestFileBlock = 34;  ///< Most file bytes for 32 columns of a row.
   static constexpr uint32_t kLargestPrepared =
