@@ -12,6 +12,8 @@ test_packages=(
   libgtest-dev libpcre2-dev libssl-dev libcpp-httplib-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
   qemu-user g++-aarch64-linux-gnu
 )
+# For bench/compare, which installs llama.cpp from npm beside them.
+bench_packages=(git nodejs npm)
 
 install_missing() {
   local missing=() package

@@ -102,12 +102,15 @@ class Peer {
   /// Tokens a second of all sequences, each step choosing the most likely token of each.
   double write() {
     const uint32_t depth = std::max(1u, arguments_.depth);
-    forget(0);
-    std::vector<llama_token> next(arguments_.together);
-    for (uint32_t s = 0; s < arguments_.together; ++s) {
-      decode(spread_tokens(depth, s, vocabulary_), s, 0);
-      next[s] = best(-1);
+    if (first_.empty() || !forget(depth)) {
+      forget(0);
+      first_.clear();
+      for (uint32_t s = 0; s < arguments_.together; ++s) {
+        decode(spread_tokens(depth, s, vocabulary_), s, 0);
+        first_.push_back(best(-1));
+      }
     }
+    std::vector<llama_token> next = first_;
     step(next, depth);
     const auto start = std::chrono::steady_clock::now();
     for (uint32_t i = 0; i < arguments_.generate; ++i) step(next, depth + 1 + i);
@@ -124,13 +127,18 @@ class Peer {
     fail("unknown KV type " + name);
   }
 
+  /// Keeps only the first `from` tokens of each sequence; false if the peer's cache cannot do that.
   bool forget(uint32_t from) {
     llama_memory_t memory = llama_get_memory(context_);
     if (from == 0) {
       llama_memory_clear(memory, false);
       return true;
     }
-    return llama_memory_seq_rm(memory, 0, static_cast<llama_pos>(from), -1);
+    for (uint32_t s = 0; s < arguments_.together; ++s) {
+      if (!llama_memory_seq_rm(memory, static_cast<llama_seq_id>(s), static_cast<llama_pos>(from), -1))
+        return false;
+    }
+    return true;
   }
 
   /// Computes tokens of one sequence, the last one with logits.
@@ -174,6 +182,7 @@ class Peer {
   llama_context* context_ = nullptr;
   uint32_t vocabulary_ = 0;
   bool filled_ = false;
+  std::vector<llama_token> first_;  // what follows each sequence's prompt
 };
 
 }  // namespace

@@ -48,6 +48,19 @@ class Answers(RealModelTest):
         self.assertEqual(first, self.answer("Tell a story", "-n", "24", "--seed", "7", "--temperature", "1"))
         self.assertNotEqual(first, self.answer("Tell a story", "-n", "24", "--seed", "8", "--temperature", "1"))
 
+    def test_lookup_changes_no_text(self):
+        prompt = "One apple, two pears, three plums. One apple, two pears, three plums. One apple,"
+        for sampling in (GREEDY, ("--temperature", "1", "--seed", "5")):
+            plain = json.loads(self.answer("--raw", prompt, "-n", "40", "--json", *sampling))
+            done = self.run_program("run", REAL_MODEL, "--raw", prompt, "-n", "40", "--json", *sampling, "--lookup=8", "--verbose")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            drafted = json.loads(done.stdout)
+            self.assertEqual(drafted["response"], plain["response"])
+            self.assertEqual((plain["drafted"], plain["accepted"]), (0, 0))
+            self.assertGreaterEqual(drafted["drafted"], drafted["accepted"])
+            self.assertRegex(done.stderr, r"lookup: +\d+ of \d+ drafted")
+        self.check_fails(4, "run", REAL_MODEL, "--lookup=65", "Hello")
+
     def test_limits_and_stops(self):
         document = json.loads(self.answer("Count from 1 to 30", "-n", "5", "--json", *GREEDY))
         self.assertEqual((document["eval_count"], document["done_reason"]), (5, "length"))
