@@ -217,7 +217,8 @@ GenerateResult Context::chat(std::string_view messages_json, const GenerateOptio
   const auto keep = std::min<size_t>(static_cast<size_t>(common.second - tokens.begin()), tokens.size() - 1);
   engine.truncate_session(static_cast<uint32_t>(keep));
   const size_t kept = engine.session_tokens().size();
-  GenerateResult result = generate_tokens(std::span(tokens).subspan(kept), options, on_token);
+  GenerateResult result = answer(engine, std::span(tokens).subspan(kept), options,
+                                 engine::thought_frame(*impl_->model.impl()->chat, prompt, true), on_token);
   result.prompt_tokens = static_cast<uint32_t>(tokens.size());
   return result;
 }
