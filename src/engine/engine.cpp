@@ -387,19 +387,18 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   slot.stored = 0;
 }
 
-Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
-                          const std::function<void(size_t, std::span<const float>)>& visit) {
+Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows,
+                          bool embeddings, const std::function<void(size_t, std::span<const float>)>& visit) {
   Request probe;
   probe.prompt.assign(tokens.begin(), tokens.end());
   MULLAMA_TRY(check(probe));
-  Slot& slot = *slots_.front();
+  Slot& slot = *slots_[slot_index];
   if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
   if (tokens.empty()) return fail(ErrorCode::invalid_argument, "there are no tokens to compute");
   if (tokens.size() > shape_.n_ctx - slot.count) {
     return fail(ErrorCode::context_full, "{} tokens do not fit: the context of {} has room for {}",
                 tokens.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
   }
-  slot.session = true;
   std::copy(tokens.begin(), tokens.end(), slot.tokens.begin() + slot.count);
   const uint32_t first = slot.count;
   slot.count += static_cast<uint32_t>(tokens.size());
@@ -421,11 +420,11 @@ Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool e
     }
     const uint32_t begin = slot.stored;
     Status status = pages_.extend(slot.pages, begin, begin + step, kv_);
-    const Chunk chunk{0, step};
+    const Chunk chunk{slot_index, step};
     if (status) status = run_chunks({&chunk, 1}, wanted, embeddings);
     if (!status) {
       cancel_all_.store(false);
-      truncate_session(first);
+      truncate(slot, first);
       return status;
     }
     for (size_t i = 0; i < wanted.size(); ++i)
@@ -436,14 +435,27 @@ Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool e
 
 Status Engine::evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
                                    const std::function<void(size_t, std::span<const float>)>& visit) {
-  return visit_rows(tokens, all_rows, false, visit);
+  if (!slots_.front()->running) slots_.front()->session = true;
+  return visit_rows(0, tokens, all_rows, false, visit);
 }
 
 Status Engine::embed_in_session(std::span<const TokenId> tokens,
                                 const std::function<void(size_t, std::span<const float>)>& visit) {
+  if (slots_.front()->running) return fail(ErrorCode::invalid_argument, "the context is already generating");
+  slots_.front()->session = true;
   clear_session();
-  Status status = visit_rows(tokens, true, true, visit);
+  Status status = visit_rows(0, tokens, true, true, visit);
   clear_session();
+  return status;
+}
+
+Status Engine::embed(std::span<const TokenId> tokens,
+                     const std::function<void(size_t, std::span<const float>)>& visit) {
+  const auto free =
+      std::ranges::find_if(slots_, [](const auto& slot) { return !slot->running && !slot->session; });
+  if (free == slots_.end()) return fail(ErrorCode::unavailable, "every sequence is in use");
+  Status status = visit_rows(static_cast<uint32_t>(free - slots_.begin()), tokens, true, true, visit);
+  clear(**free);
   return status;
 }
 
@@ -452,7 +464,10 @@ std::span<const TokenId> Engine::session_tokens() const {
 }
 
 void Engine::truncate_session(uint32_t count) {
-  Slot& slot = *slots_.front();
+  truncate(*slots_.front(), count);
+}
+
+void Engine::truncate(Slot& slot, uint32_t count) {
   slot.count = std::min(slot.count, count);
   if (slot.stored <= slot.count) return;
   if (pages_.truncate(slot.pages, slot.count)) {
@@ -465,7 +480,10 @@ void Engine::truncate_session(uint32_t count) {
 }
 
 void Engine::clear_session() {
-  Slot& slot = *slots_.front();
+  clear(*slots_.front());
+}
+
+void Engine::clear(Slot& slot) {
   pages_.release(slot.pages);
   slot.count = 0;
   slot.stored = 0;

@@ -96,6 +96,10 @@ class Engine {
   /// The final norm's row of each token, for pooling; the session is left cleared.
   [[nodiscard]] Status embed_in_session(std::span<const TokenId> tokens,
                                         const std::function<void(size_t, std::span<const float>)>& visit);
+  /// The same in any sequence that is free at this moment, for callers without a session; `unavailable` if
+  /// none is.
+  [[nodiscard]] Status embed(std::span<const TokenId> tokens,
+                             const std::function<void(size_t, std::span<const float>)>& visit);
   [[nodiscard]] std::span<const TokenId> session_tokens() const;
   /// Forgets the session's tokens from `count` on; those before keep their cells where windows allow, else
   /// all are forgotten.
@@ -154,7 +158,9 @@ class Engine {
               std::vector<Event>& events);
   [[nodiscard]] std::span<float> output_row(size_t row) const;
   [[nodiscard]] uint64_t bytes_held(const SequencePages& pages) const;
-  Status visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
+  void truncate(Slot& slot, uint32_t count);
+  void clear(Slot& slot);
+  Status visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows, bool embeddings,
                     const std::function<void(size_t, std::span<const float>)>& visit);
 
   std::shared_ptr<LoadedModel> model_;

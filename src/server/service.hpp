@@ -31,7 +31,7 @@ struct KeepAlive {
   /// A Go duration ("5m", "1h30m", "-1s"), a number of seconds as text, or a JSON number; negative is
   /// forever, 0 unloads at once.
   [[nodiscard]] static Result<KeepAlive> parse(std::string_view text);
-  [[nodiscard]] static Result<KeepAlive> parse(const nlohmann::ordered_json& value);
+  [[nodiscard]] static Result<KeepAlive> from_json(const nlohmann::ordered_json& value);
 };
 
 /// A text to go on from as it is.
