@@ -204,7 +204,10 @@ void MarkReader::end_call(CallBody::State how, AnswerParts& parts) {
   body_.reset();
   state_ = State::answer;
   if (how != CallBody::State::complete || !known(body.calls())) {
-    say(opened_ + body.text(), parts);
+    // The mark was a word like any other; behind it there may be a call.
+    say(opened_, parts);
+    said_ = true;
+    held_ = body.text();
     return;
   }
   held_ = body.text().substr(body.used());
@@ -233,7 +236,7 @@ void MarkReader::say(std::string_view text, AnswerParts& parts) {
 void MarkReader::finish(AnswerParts& parts) {
   if (state_ == State::call) {
     end_call(body_->finish(), parts);
-    // What is left after the last call is said as it is, without another search for calls.
+    // What is left is said as it is, without another search for calls.
     if (after_call_) held_.erase(0, std::min(held_.find_first_not_of(kBetweenCalls), held_.size()));
   }
   if (state_ == State::thought) {

@@ -31,7 +31,7 @@ const std::map<std::string, std::string> kExpected{
     {"CohereForAI-c4ai-command-r-plus-tool_use", "command-r-plus"},
     {"CohereForAI-c4ai-command-r7b-12-2024-tool_use", "command-r7b"},
     {"GLM-4.6", "glm"},
-    {"HuggingFaceTB-SmolLM3-3B", "hermes"},
+    {"HuggingFaceTB-SmolLM3-3B", "generic"},
     {"Mistral-Small-3.2-24B-Instruct-2506", "mistral"},
     {"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", "hermes"},
     {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "hermes"},
@@ -106,8 +106,10 @@ TEST(AnswerSyntax, ReadsBackWhatPublicTemplatesWrite) {
     const auto whole = chat->render(answered);
     ASSERT_TRUE(prompt) << name << ": " << prompt.error().message;
     if (!whole) continue;  // it knows no calls in a history
-    const size_t common = static_cast<size_t>(
+    auto common = static_cast<size_t>(
         std::mismatch(prompt->begin(), prompt->end(), whole->begin(), whole->end()).first - prompt->begin());
+    // The prompt may open a thought where the history has a call's mark: both begin alike.
+    while (common > 0 && whole->find('<', common - 2) < common) --common;
     const std::string_view answer = std::string_view(*whole).substr(common);
     if (answer.find("get_weather") == std::string_view::npos) continue;
     for (const size_t size : {size_t{1}, size_t{5}, size_t{10000}}) {
