@@ -88,6 +88,7 @@ typedef struct mullama_context_params {
   mullama_kv_cache_type kv_cache_type;   /* MULLAMA_KV_F16 */
   mullama_kv_cache_type kv_cache_type_v; /* the same */
   bool kv_rotate;                        /* true */
+  uint32_t lookup;                       /* 0; tokens that a step may guess from the text so far */
 } mullama_context_params;
 
 typedef struct mullama_sampler_params {
@@ -159,6 +160,8 @@ typedef struct mullama_result {
   double prompt_seconds;
   double generate_seconds;
   mullama_receipt receipt;
+  uint32_t drafted_tokens;  /* guessed by lookup, */
+  uint32_t accepted_tokens; /* and of them those that were right */
 } mullama_result;
 
 /* Bytes, but for token_count and context_size. */

@@ -177,6 +177,8 @@ mullama_status generate(mullama_context* context, const mullama_generate_params*
     result->prompt_tokens = made.prompt_tokens;
     result->prompt_evaluated = made.prompt_evaluated;
     result->generated_tokens = made.generated_tokens;
+    result->drafted_tokens = made.drafted_tokens;
+    result->accepted_tokens = made.accepted_tokens;
     result->prompt_seconds = made.prompt_seconds;
     result->generate_seconds = made.generate_seconds;
     result->receipt = {made.receipt.kv_bytes, made.receipt.peak_scratch, made.receipt.prefix_bytes_reused,
@@ -222,6 +224,7 @@ void mullama_context_params_init(mullama_context_params* params) {
   params->kv_cache_type = MULLAMA_KV_F16;
   params->kv_cache_type_v = MULLAMA_KV_F16;
   params->kv_rotate = defaults.kv_rotate;
+  params->lookup = defaults.lookup;
 }
 
 void mullama_sampler_params_init(mullama_sampler_params* params) {
@@ -378,6 +381,7 @@ mullama_status mullama_context_create(const mullama_model* model, const mullama_
     out.kv_cache_type = to_cpp(given.kv_cache_type);
     out.kv_cache_type_v = to_cpp(given.kv_cache_type_v);
     out.kv_rotate = given.kv_rotate;
+    out.lookup = given.lookup;
     *context = new mullama_context{mullama::Context(model->model, out)};
   });
 }

@@ -101,6 +101,7 @@ engine::ContextParams to_engine(const ContextParams& params) {
   out.key_type = to_kernel(params.kv_cache_type);
   out.value_type = to_kernel(params.kv_cache_type_v.value_or(params.kv_cache_type));
   out.rotate = params.kv_rotate;
+  out.lookup = params.lookup;
   return out;
 }
 
@@ -186,6 +187,8 @@ GenerateResult answer(engine::Engine& engine, std::span<const Token> prompt, con
       result.prompt_tokens = finish.prompt_tokens;
       result.prompt_evaluated = finish.prompt_tokens - std::min(finish.prompt_tokens, finish.prompt_reused);
       result.generated_tokens = finish.generated;
+      result.drafted_tokens = finish.drafted;
+      result.accepted_tokens = finish.accepted;
       result.prompt_seconds = finish.prompt_seconds;
       result.generate_seconds = finish.generate_seconds;
       result.receipt = {finish.receipt.kv_bytes, finish.receipt.peak_scratch,

@@ -56,6 +56,8 @@ struct Finish {
   uint32_t prompt_tokens = 0;
   uint32_t prompt_reused = 0;  ///< Of them found in the cache.
   uint32_t generated = 0;
+  uint32_t drafted = 0;   ///< Tokens guessed by prompt lookup,
+  uint32_t accepted = 0;  ///< and of them those that the sampler chose too.
   double queue_seconds = 0;
   double prompt_seconds = 0;
   double generate_seconds = 0;
@@ -153,6 +155,10 @@ class Engine {
   void apply_cancellations(std::vector<Event>& events);
   [[nodiscard]] Status run_chunks(std::span<const Chunk> chunks, std::span<const uint32_t> output_rows,
                                   bool embeddings);
+  void draft(std::vector<Candidate>& candidates);
+  /// Counts the next computed token of a sequence as part of its text.
+  void settle_token(Slot& slot);
+  void choose_tokens(Slot& slot, uint32_t drafted, size_t first_row, std::vector<Event>& events);
   void choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
   void finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
               std::vector<Event>& events);

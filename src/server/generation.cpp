@@ -85,7 +85,7 @@ Result<EncodedPrompt> encode(LoadedEntry& entry, GenerationRequest& asked) {
     out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
     return out;
   }
-  auto& chat = std::get<text::ChatInput>(asked.prompt);
+  const text::ChatInput chat = with_own_messages(entry, std::get<text::ChatInput>(asked.prompt));
   MULLAMA_ASSIGN(out.text, entry.chat->render(chat));
   MULLAMA_ASSIGN(out.tokens, encode_rendered(tokenizer, out.text));
   return out;
@@ -101,6 +101,28 @@ text::AnswerReaderOptions reader_options(const LoadedEntry& entry, const Generat
 }
 
 }  // namespace
+
+text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat) {
+  if (!chat.messages.is_array()) return chat;
+  auto messages = nlohmann::ordered_json::array();
+  bool has_system = false;
+  for (const auto& message : chat.messages) {
+    const bool is_object = message.is_object() && message.contains("role") && message["role"].is_string();
+    has_system |= is_object && (message["role"] == "system" || message["role"] == "developer");
+  }
+  for (const store::Message& message : entry.texts.messages) {
+    if (message.role == "system" && has_system) continue;
+    has_system |= message.role == "system";
+    messages.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  if (!has_system && entry.texts.system && !entry.texts.system->empty()) {
+    const nlohmann::ordered_json system = {{"role", "system"}, {"content", *entry.texts.system}};
+    messages.insert(messages.begin(), system);
+  }
+  for (auto& message : chat.messages) messages.push_back(std::move(message));
+  chat.messages = std::move(messages);
+  return chat;
+}
 
 Result<std::vector<TokenId>> encode_rendered(const text::Tokenizer& tokenizer, std::string_view prompt) {
   MULLAMA_ASSIGN(std::vector<TokenId> tokens, tokenizer.encode(prompt, {true, true}));

@@ -18,6 +18,9 @@ struct PreparedRequest {
 };
 [[nodiscard]] Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& asked);
 
+/// The conversation behind the model's own system message, unless it has one, and its own first messages.
+[[nodiscard]] text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat);
+
 /// The tokens of a prompt that a chat template made.
 [[nodiscard]] Result<std::vector<text::TokenId>> encode_rendered(const text::Tokenizer& tokenizer,
                                                                  std::string_view prompt);

@@ -125,12 +125,12 @@ Result<std::string> LocalService::token_piece(const std::string& model, TokenId 
 
 Result<std::string> LocalService::apply_template(const std::string& model, const text::ChatInput& input) {
   MULLAMA_ASSIGN(const ModelPool::Lease lease, acquire(model));
-  return lease->chat->render(input);
+  return lease->chat->render(with_own_messages(*lease, input));
 }
 
 Result<uint32_t> LocalService::count_tokens(const std::string& model, const text::ChatInput& input) {
   MULLAMA_ASSIGN(const ModelPool::Lease lease, acquire(model));
-  MULLAMA_ASSIGN(const std::string prompt, lease->chat->render(input));
+  MULLAMA_ASSIGN(const std::string prompt, lease->chat->render(with_own_messages(*lease, input)));
   MULLAMA_ASSIGN(const auto tokens, encode_rendered(lease->model->tokenizer(), prompt));
   return static_cast<uint32_t>(tokens.size());
 }
@@ -167,10 +167,10 @@ Result<ModelDescription> LocalService::show(const std::string& model) {
   return out;
 }
 
-Result<double> LocalService::load(const std::string& model, std::optional<KeepAlive> keep_alive,
-                                  std::optional<uint32_t> num_ctx) {
+Status LocalService::load(const std::string& model, std::optional<KeepAlive> keep_alive,
+                          std::optional<uint32_t> num_ctx) {
   MULLAMA_ASSIGN(const ModelPool::Lease lease, pool_.acquire({model, num_ctx, keep_alive, {}}));
-  return lease.load_seconds();
+  return {};
 }
 
 Status LocalService::unload(const std::string& model) {

@@ -39,8 +39,8 @@ class LocalService final : public Service {
   Result<std::vector<store::ModelEntry>> list() override;
   Result<ModelDescription> show(const std::string& model) override;
   std::vector<RunningModel> running() override { return pool_.running(); }
-  Result<double> load(const std::string& model, std::optional<KeepAlive> keep_alive,
-                      std::optional<uint32_t> num_ctx) override;
+  Status load(const std::string& model, std::optional<KeepAlive> keep_alive,
+              std::optional<uint32_t> num_ctx) override;
   Status unload(const std::string& model) override;
   std::string default_model() override { return pool_.default_model(); }
   const store::Store& store() override { return store_; }

@@ -213,9 +213,9 @@ class Service {
   [[nodiscard]] virtual Result<std::vector<store::ModelEntry>> list() = 0;
   [[nodiscard]] virtual Result<ModelDescription> show(const std::string& model) = 0;
   [[nodiscard]] virtual std::vector<RunningModel> running() = 0;
-  /// Brings a model into memory, or changes how long it stays. Returns the seconds it took.
-  [[nodiscard]] virtual Result<double> load(const std::string& model, std::optional<KeepAlive> keep_alive,
-                                            std::optional<uint32_t> num_ctx) = 0;
+  /// Brings a model into memory, or changes how long it stays.
+  [[nodiscard]] virtual Status load(const std::string& model, std::optional<KeepAlive> keep_alive,
+                                    std::optional<uint32_t> num_ctx) = 0;
   /// Takes a model out of memory when its requests are done; not an error if it is not there.
   [[nodiscard]] virtual Status unload(const std::string& model) = 0;
   /// The model to use where a request names none: the first of --model, or the only one loaded.
