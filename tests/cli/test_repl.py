@@ -205,6 +205,14 @@ class Repl(RealModelTest):
         terminal.type("\x04")
         self.assertEqual(terminal.exit_code(), 0)
 
+    def test_formats(self):
+        done = self.run_program("run", REAL_MODEL, "--interactive", "--temperature", "0", "-n", "300",
+                                text="/set format json\nBob\n/set format missing.json\n/set noformat\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.startswith("{"))
+        self.assertIn("missing.json", done.stderr)
+        self.assertIn("Disabled format", done.stderr)
+
     def test_no_terminal_no_decoration(self):
         done = self.run_program("run", REAL_MODEL, "--interactive", "--temperature", "0", "-n", "8",
                                 text="What is the capital of France?\n/show system\n")

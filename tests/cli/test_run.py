@@ -195,6 +195,37 @@ class Memory(RealModelTest):
         self.assertIn("context of 64 tokens is full", done.stderr)
 
 
+class Formats(RealModelTest):
+    SCHEMA = {"type": "object", "required": ["name", "age"],
+              "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "minimum": 0, "maximum": 150}}}
+
+    def test_json_on_standard_output(self):
+        out = self.check_ok("run", REAL_MODEL, "Describe Bob, who is 30, as JSON.", "--format", "json", "-n", "400", "--seed", "1")
+        self.assertIsInstance(json.loads(out), dict)
+
+    def test_a_schema_in_a_file(self):
+        schema = self.folder / "person.json"
+        schema.write_text(json.dumps(self.SCHEMA))
+        for extra in ((), ("--no-stream",), ("--raw",)):
+            person = json.loads(self.check_ok("run", REAL_MODEL, "Bob is 30.", "--format", str(schema), *GREEDY, *extra))
+            self.assertEqual(list(person), ["name", "age"])
+            self.assertTrue(0 <= person["age"] <= 150)
+
+    def test_what_is_cut_off_says_so(self):
+        done = self.run_program("run", REAL_MODEL, "Bob", "--format", "json", "-n", "2", *GREEDY)
+        self.assertEqual(done.returncode, 1)
+        self.assertTrue(done.stdout.startswith("{"))
+        self.assertIn("cut off", done.stderr)
+
+    def test_a_bad_format_is_refused_before_the_model_answers(self):
+        bad = self.folder / "bad.json"
+        self.assertIn("no-such.json", self.check_fails(4, "run", REAL_MODEL, "x", "--format", "no-such.json"))
+        bad.write_text("no JSON")
+        self.assertIn("JSON Schema", self.check_fails(4, "run", REAL_MODEL, "x", "--format", str(bad)))
+        bad.write_text('{"type": "strange"}')
+        self.check_fails(4, "run", REAL_MODEL, "x", "--format", str(bad))
+
+
 class Signals(RealModelTest):
     def test_interrupt_ends_the_answer_with_130(self):
         process = subprocess.Popen([BINARY, "run", REAL_MODEL, "Write a very long story", "-n", "4000"], env=self.environment,
