@@ -50,6 +50,28 @@ impl MullamaError {
         }
     }
 
+    /// The kind's name in every language, such as "not_found".
+    pub fn status(&self) -> &'static str {
+        use MullamaError::*;
+        match self {
+            InvalidArgument(_) => "invalid_argument",
+            NotFound(_) => "not_found",
+            CorruptFile(_) => "corrupt_file",
+            Unsupported(_) => "unsupported",
+            Io(_) => "io",
+            BudgetExceeded(_) => "budget_exceeded",
+            OutOfMemory(_) => "out_of_memory",
+            GpuMemoryError(_) => "gpu_out_of_memory",
+            ContextFull(_) => "context_full",
+            Canceled(_) => "canceled",
+            Permission(_) => "permission",
+            Unavailable(_) => "unavailable",
+            Download(_) => "download",
+            Timeout(_) => "timeout",
+            Internal(_) => "internal",
+        }
+    }
+
     pub(crate) fn new(status: sys::mullama_status, text: String) -> Self {
         use MullamaError::*;
         match status {
