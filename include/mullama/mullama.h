@@ -92,6 +92,7 @@ typedef struct mullama_context_params {
   mullama_kv_cache_type kv_cache_type_v; /* MULLAMA_KV_SAME */
   bool kv_rotate;                        /* true */
   uint32_t n_sequences;                  /* 1 */
+  uint32_t lookup;                       /* 0; tokens that a step may guess from the text so far */
 } mullama_context_params;
 
 typedef struct mullama_sampler_params {
@@ -137,6 +138,7 @@ typedef struct mullama_generate_params {
   bool parse_special;      /* true */
   const char* grammar;     /* GBNF, or NULL */
   const char* json_schema; /* a JSON Schema, "json", or NULL */
+  bool render_special;     /* false */
 } mullama_generate_params;
 
 /* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to
@@ -174,6 +176,8 @@ typedef struct mullama_result {
   double prompt_seconds;
   double generate_seconds;
   mullama_receipt receipt;
+  uint32_t drafted_tokens;  /* guessed by lookup, */
+  uint32_t accepted_tokens; /* and of them those that were right */
 } mullama_result;
 
 /* Bytes, but for token_count and context_size. */

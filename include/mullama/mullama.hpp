@@ -105,6 +105,9 @@ struct ContextParams {
   std::optional<KvCacheType> kv_cache_type_v{};  ///< For values, if not as for keys.
   bool kv_rotate = true;                         ///< Hadamard rotation before quantizing to q8_0 or q4_0.
   std::uint32_t n_sequences = 1;                 ///< Sequences that may run together, each with n_ctx cells.
+  /// Tokens that a step may guess from the text so far and compute at once (prompt lookup); 0: none. Answers
+  /// are the same, and sooner there where they repeat what came before. Each takes a row of logits.
+  std::uint32_t lookup = 0;
 };
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
@@ -158,9 +161,10 @@ struct GenerateOptions {
   SamplerParams sampler{};
   std::vector<std::string> stop{};
   bool ignore_end_of_generation = false;
-  bool parse_special = true;  ///< Whether special tokens in the prompt's text are parsed.
-  std::string grammar{};      ///< GBNF; empty: none.
-  std::string json_schema{};  ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  bool parse_special = true;    ///< Whether special tokens in the prompt's text are parsed.
+  bool render_special = false;  ///< Whether the texts of special tokens are part of the answer's text.
+  std::string grammar{};        ///< GBNF; empty: none.
+  std::string json_schema{};    ///< A JSON Schema, or "json" for any JSON value; empty: none.
 };
 
 /// What one request took.
@@ -180,6 +184,8 @@ struct GenerateResult {
   std::uint32_t prompt_tokens = 0;     ///< Tokens of the prompt, reused ones included.
   std::uint32_t prompt_evaluated = 0;  ///< Those that were computed.
   std::uint32_t generated_tokens = 0;
+  std::uint32_t drafted_tokens = 0;   ///< Guessed by ContextParams::lookup,
+  std::uint32_t accepted_tokens = 0;  ///< and of them those that were right.
   double prompt_seconds = 0;
   double generate_seconds = 0;
   Receipt receipt;

@@ -22,6 +22,8 @@ void give(const mullama::GenerateResult& made, mullama_result* result) {
   result->prompt_tokens = made.prompt_tokens;
   result->prompt_evaluated = made.prompt_evaluated;
   result->generated_tokens = made.generated_tokens;
+  result->drafted_tokens = made.drafted_tokens;
+  result->accepted_tokens = made.accepted_tokens;
   result->prompt_seconds = made.prompt_seconds;
   result->generate_seconds = made.generate_seconds;
   result->receipt = {made.receipt.kv_bytes, made.receipt.peak_scratch, made.receipt.prefix_bytes_reused,

@@ -35,6 +35,7 @@ mullama::ContextParams to_cpp(const mullama_context_params& params) {
   if (params.kv_cache_type_v != MULLAMA_KV_SAME) out.kv_cache_type_v = to_cpp(params.kv_cache_type_v);
   out.kv_rotate = params.kv_rotate;
   out.n_sequences = params.n_sequences;
+  out.lookup = params.lookup;
   return out;
 }
 
@@ -90,6 +91,7 @@ mullama::GenerateOptions to_cpp(const mullama_generate_params& params) {
   }
   out.ignore_end_of_generation = params.ignore_end_of_generation;
   out.parse_special = params.parse_special;
+  out.render_special = params.render_special;
   out.grammar = text_or_empty(params.grammar);
   out.json_schema = text_or_empty(params.json_schema);
   return out;
@@ -116,6 +118,7 @@ void mullama_context_params_init(mullama_context_params* params) {
   params->kv_cache_type_v = MULLAMA_KV_SAME;
   params->kv_rotate = defaults.kv_rotate;
   params->n_sequences = defaults.n_sequences;
+  params->lookup = defaults.lookup;
 }
 
 void mullama_sampler_params_init(mullama_sampler_params* params) {

@@ -5,6 +5,7 @@
 #include "api/errors.hpp"
 #include "api/impl.hpp"
 #include "api/token_stream.hpp"
+#include "engine/answer_format.hpp"
 
 namespace mullama {
 
@@ -83,6 +84,7 @@ engine::ContextParams to_engine(const ContextParams& params) {
   out.key_type = to_kernel(params.kv_cache_type);
   out.value_type = to_kernel(params.kv_cache_type_v.value_or(params.kv_cache_type));
   out.rotate = params.kv_rotate;
+  out.lookup = params.lookup;
   return out;
 }
 
@@ -166,17 +168,15 @@ TokenStream Context::stream(std::string_view prompt, const GenerateOptions& opti
 }
 
 TokenStream Context::stream_tokens(std::span<const Token> prompt, const GenerateOptions& options) {
-  if (!options.grammar.empty() || !options.json_schema.empty()) {
-    throw MullamaError(StatusCode::unsupported,
-                       "answers restricted by a grammar or a JSON Schema are not available in this version; "
-                       "leave `grammar` and `json_schema` empty");
-  }
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
   request.sampler = api::to_sampling(options.sampler);
   request.max_tokens = options.max_tokens;
   request.stop = options.stop;
   request.ignore_end_of_generation = options.ignore_end_of_generation;
+  request.render_special = options.render_special;
+  request.constraint = value_or_throw(
+      engine::make_constraint(*impl_->model.impl()->loaded, {options.grammar, options.json_schema, {}}));
   return TokenStream(TokenStream::Impl::start(impl_, std::move(request)));
 }
 

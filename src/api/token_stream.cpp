@@ -70,6 +70,8 @@ void TokenStream::Impl::step() {
     result.prompt_tokens = prompt_tokens != 0 ? prompt_tokens : finish.prompt_tokens;
     result.prompt_evaluated = finish.prompt_tokens - std::min(finish.prompt_tokens, finish.prompt_reused);
     result.generated_tokens = finish.generated;
+    result.drafted_tokens = finish.drafted;
+    result.accepted_tokens = finish.accepted;
     result.prompt_seconds = finish.prompt_seconds;
     result.generate_seconds = finish.generate_seconds;
     result.receipt = {finish.receipt.kv_bytes, finish.receipt.peak_scratch,

@@ -82,6 +82,11 @@ void add_engine_options(CLI::App& command, EngineArguments& arguments) {
                 "Quantize the KV cache without the Hadamard rotation before it")
       ->group(group);
   command
+      .add_flag("--lookup{16}", arguments.lookup,
+                "Guess up to 16 (or --lookup=N) tokens at once from the text so far: the same answer, sooner "
+                "where it repeats")
+      ->group(group);
+  command
       .add_flag("--mmap,!--no-mmap", arguments.mmap,
                 "Map the model file (default), or with --no-mmap copy it into memory")
       ->group(group);
@@ -116,6 +121,7 @@ Result<EngineParams> resolve(const EngineArguments& arguments, const store::Para
                              default_integer<uint32_t>(defaults, "num_batch"), out.context.n_batch);
   if (out.context.n_batch == 0) return fail(ErrorCode::invalid_argument, "--batch-size must be at least 1");
   out.context.kv_rotate = !arguments.no_kv_rotate;
+  out.context.lookup = arguments.lookup;
   const std::string env_type = environment({"MULLAMA_KV_CACHE_TYPE", "OLLAMA_KV_CACHE_TYPE"}).value_or("f16");
   try {
     out.context.kv_cache_type = kv_cache_type_from_string(

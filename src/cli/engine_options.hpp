@@ -19,6 +19,7 @@ struct EngineArguments {
   std::string kv_cache_type_k;
   std::string kv_cache_type_v;
   bool no_kv_rotate = false;
+  uint32_t lookup = 0;
   bool mmap = true;
   std::string mlock;  ///< "", "true" or "require"
   std::optional<int> gpu_layers;

@@ -7,10 +7,12 @@
 #include <histedit.h>
 #include <optional>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
+#include "cli/interrupt.hpp"
 #include "cli/keyboard.hpp"
 #include "cli/terminal.hpp"
 #include "store/disk.hpp"
@@ -25,12 +27,25 @@ constexpr int kHistoryEntries = 1000;
 constexpr uint64_t kMaxEditedBytes = uint64_t{16} << 20;
 constexpr char kLiteralMark = '\1';
 
+/// A byte, or none with errno EINTR after Ctrl-C, also one that came while nothing was waiting for it.
 Keyboard::Byte read_terminal(int wait_milliseconds) {
-  if (wait_milliseconds >= 0) {
+  sigset_t interrupt;
+  sigset_t before;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  // Only ppoll() lets the signal in, so that none falls between the look at the flag and the wait.
+  ::pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+  int ready = -1;
+  int error = EINTR;
+  if (!InterruptGuard::interrupted()) {
     pollfd waiting{STDIN_FILENO, POLLIN, 0};
-    const int ready = ::poll(&waiting, 1, wait_milliseconds);
-    if (ready <= 0) return {std::nullopt, ready == 0};
+    const timespec limit{wait_milliseconds / 1000, wait_milliseconds % 1000 * 1'000'000L};
+    ready = ::ppoll(&waiting, 1, wait_milliseconds < 0 ? nullptr : &limit, &before);
+    error = errno;
   }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  if (ready <= 0) return {std::nullopt, ready == 0};
   unsigned char byte = 0;
   if (::read(STDIN_FILENO, &byte, 1) != 1) return {};
   return {byte, false};

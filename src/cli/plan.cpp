@@ -89,6 +89,7 @@ Result<Settings> settle(const PlanArguments& arguments) {
   settings.context.n_batch = params.context.n_batch;
   settings.context.n_sequences = arguments.parallel;
   settings.context.rotate = params.context.kv_rotate;
+  settings.context.lookup = params.context.lookup;
   MULLAMA_ASSIGN(settings.context.key_type, kernel_type(params.context.kv_cache_type));
   MULLAMA_ASSIGN(settings.context.value_type,
                  kernel_type(params.context.kv_cache_type_v.value_or(params.context.kv_cache_type)));

@@ -51,6 +51,12 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
   line("eval count:", fmt::format("{} token(s)", result.generated_tokens));
   line("eval duration:", short_duration(result.generate_seconds));
   line("eval rate:", fmt::format("{:.2f} tokens/s", rate(result.generated_tokens, result.generate_seconds)));
+  if (session.params().context.lookup > 0) {
+    line("lookup:",
+         fmt::format(
+             "{} of {} drafted token(s) accepted ({:.0f} %)", result.accepted_tokens, result.drafted_tokens,
+             result.drafted_tokens > 0 ? 100.0 * result.accepted_tokens / result.drafted_tokens : 0.0));
+  }
   line("seed:", fmt::format("{}", result.seed));
   out += "\n";
   line("model size:", format_bytes(memory.model_size));
@@ -83,6 +89,8 @@ json answer_json(const ChatSession& session, const Answer& answer) {
       {"prompt_eval_duration", nanoseconds(result.prompt_seconds)},
       {"eval_count", result.generated_tokens},
       {"eval_duration", nanoseconds(result.generate_seconds)},
+      {"drafted", result.drafted_tokens},
+      {"accepted", result.accepted_tokens},
       {"seed", result.seed},
       {"memory",
        {{"model_size", memory.model_size},

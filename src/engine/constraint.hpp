@@ -12,6 +12,8 @@ class TokenConstraint {
   /// The tokens allowed next; the end of generation is among them exactly when the answer may end here.
   [[nodiscard]] virtual Result<const sampling::TokenMask*> mask() = 0;
   [[nodiscard]] virtual Status accept(sampling::TokenId token) = 0;
+  /// Whether nothing can follow, so that the answer ends without another step.
+  [[nodiscard]] virtual bool finished() const = 0;
 };
 
 }  // namespace mullama::engine

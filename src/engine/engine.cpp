@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/checked.hpp"
+#include "engine/lookup.hpp"
 
 namespace mullama::engine {
 
@@ -23,11 +24,13 @@ struct Engine::Slot {
   std::span<TokenId> tokens;  ///< Capacity n_ctx.
   uint32_t count = 0;         ///< Tokens of the sequence.
   uint32_t stored = 0;        ///< Of them in the KV cache.
+  uint32_t drafted = 0;       ///< Guesses that lie behind them while a step runs.
   SequencePages pages;
 
   Request request;
   std::optional<sampling::SamplerChain> sampler;
   std::optional<TextStream> text;
+  DraftLength draft_length;
   uint32_t prompt_end = 0;  ///< Tokens before generation.
   Finish result;
   uint64_t evictions_before = 0;
@@ -143,6 +146,7 @@ Status Engine::begin(Slot& slot, RequestId id, Request request, Clock::time_poin
   MULLAMA_ASSIGN(slot.sampler, sampling::SamplerChain::create(request.sampler, vocabulary, model_->ledger(),
                                                               std::move(options)));
   slot.text.emplace(model_->tokenizer(), request.render_special, request.stop);
+  slot.draft_length = DraftLength();
   slot.result = Finish();
   slot.result.queue_seconds = seconds_since(submitted);
   slot.evictions_before = pages_.evictions();
@@ -223,6 +227,7 @@ Result<bool> Engine::step(std::vector<Event>& events) {
   }
   if (candidates.empty()) return events.size() > events_before;
 
+  if (shape_.lookup > 0) draft(candidates);
   std::vector<Chunk> chunks = schedule(candidates, shape_.n_batch);
   // A sequence that gets no page ends alone; the others go on.
   std::erase_if(chunks, [&](const Chunk& chunk) {
@@ -235,14 +240,13 @@ Result<bool> Engine::step(std::vector<Event>& events) {
   if (chunks.empty()) return true;
 
   std::vector<uint32_t> wanted;
-  std::vector<Slot*> choosing;
   uint32_t row = 0;
   for (const Chunk& chunk : chunks) {
     row += chunk.tokens;
     Slot& slot = *slots_[chunk.slot];
+    slot.drafted = slot.decoding() ? chunk.tokens - 1 : 0;
     if (slot.stored + chunk.tokens < slot.count) continue;
-    wanted.push_back(row - 1);
-    choosing.push_back(&slot);
+    for (uint32_t r = row - 1 - slot.drafted; r < row; ++r) wanted.push_back(r);
   }
   if (auto status = run_chunks(chunks, wanted, false); !status) {
     if (status.error().code == ErrorCode::canceled) {
@@ -253,8 +257,65 @@ Result<bool> Engine::step(std::vector<Event>& events) {
       finish(*slots_[chunk.slot], FinishReason::failed, status.error(), {}, events);
     return true;
   }
-  for (size_t i = 0; i < choosing.size(); ++i) choose_token(*choosing[i], output_row(i), events);
+  size_t output = 0;
+  for (const Chunk& chunk : chunks) {
+    Slot& slot = *slots_[chunk.slot];
+    for (uint32_t settled = slot.drafted; settled < chunk.tokens; ++settled) settle_token(slot);
+    const bool complete = slot.stored == slot.count;
+    const uint32_t drafted = std::exchange(slot.drafted, 0);
+    pages_.slide_windows(slot.pages, slot.stored);
+    if (!complete) continue;
+    choose_tokens(slot, drafted, output, events);
+    output += 1 + drafted;
+  }
   return true;
+}
+
+/// Writes behind each decoding sequence's tokens a guess at those that follow, to be computed in one step
+/// with its last token.
+void Engine::draft(std::vector<Candidate>& candidates) {
+  const auto decoding = static_cast<uint32_t>(
+      std::count_if(candidates.begin(), candidates.end(), [](const Candidate& c) { return c.decoding; }));
+  uint32_t left = shape_.lookup;
+  for (Candidate& candidate : candidates) {
+    if (!candidate.decoding) continue;
+    Slot& slot = *slots_[candidate.slot];
+    const uint32_t share = std::min(left, static_cast<uint32_t>(ceil_div(shape_.lookup, decoding)));
+    uint32_t most = std::min({share, slot.draft_length.tokens(), shape_.n_ctx - slot.count});
+    if (slot.request.max_tokens >= 0) {
+      // The step chooses one token more than it has guesses.
+      most = std::min(most, static_cast<uint32_t>(slot.request.max_tokens) - slot.result.generated - 1);
+    }
+    if (most == 0) continue;
+    const auto source = find_continuation(slot.known());
+    if (!source) continue;
+    // The guess may run into itself: a text that repeats is continued by repeating.
+    for (uint32_t i = 0; i < most; ++i) slot.tokens[slot.count + i] = slot.tokens[*source + i];
+    candidate.drafted = most;
+    left -= most;
+  }
+}
+
+/// Chooses tokens as without drafts, one row of logits after another, for as long as each choice is the token
+/// that was guessed; the rows after that follow a text that was not chosen. So the text is the same, and so
+/// is what the sampler draws from.
+void Engine::choose_tokens(Slot& slot, uint32_t drafted, size_t first_row, std::vector<Event>& events) {
+  uint32_t accepted = 0;
+  slot.result.drafted += drafted;
+  while (true) {
+    const TokenId guess = accepted < drafted ? slot.tokens[slot.count] : -1;
+    const uint32_t before = slot.count;
+    choose_token(slot, output_row(first_row + accepted), events);
+    if (!slot.running || slot.count == before || slot.tokens[before] != guess) break;
+    ++accepted;
+    ++slot.result.accepted;
+    settle_token(slot);
+  }
+  if (drafted == 0 || (!slot.running && !slot.session)) return;
+  slot.draft_length.observe(drafted, accepted);
+  const bool kept = pages_.truncate(slot.pages, slot.stored);
+  MULLAMA_CHECK(kept);
+  pages_.slide_windows(slot.pages, slot.stored);
 }
 
 std::span<float> Engine::output_row(size_t row) const {
@@ -262,8 +323,7 @@ std::span<float> Engine::output_row(size_t row) const {
   return output_.as<float>().subspan(row * width, width);
 }
 
-/// Computes the next tokens of each chunk's sequence. The pages are there; on success they are stored and
-/// published.
+/// Computes the next tokens of each chunk's sequence, drafts included. The pages are there.
 Status Engine::run_chunks(std::span<const Chunk> chunks, std::span<const uint32_t> output_rows,
                           bool embeddings) {
   const size_t groups = shape_.kv.group_pages.size();
@@ -281,7 +341,7 @@ Status Engine::run_chunks(std::span<const Chunk> chunks, std::span<const uint32_
       tables[c * groups + g] = {table.pages(), table.first};
     }
     slice.tables = std::span(tables).subspan(c * groups, groups);
-    const auto next = slot.known().subspan(slot.stored, chunks[c].tokens);
+    const auto next = slot.tokens.subspan(slot.stored, chunks[c].tokens);
     tokens.insert(tokens.end(), next.begin(), next.end());
     slices.push_back(slice);
   }
@@ -291,15 +351,12 @@ Status Engine::run_chunks(std::span<const Chunk> chunks, std::span<const uint32_
   batch.output_rows = output_rows;
   batch.embeddings = embeddings;
   batch.long_context = shape_.n_ctx > model_->definition().hparams.rope.original_context;
-  MULLAMA_TRY(model_->run(batch, kv_, output_.as<float>(), &cancel_all_));
-  for (const Chunk& chunk : chunks) {
-    Slot& slot = *slots_[chunk.slot];
-    const uint32_t before = slot.stored;
-    slot.stored += chunk.tokens;
-    pages_.publish(slot.pages, slot.known(), before, slot.stored);
-    pages_.slide_windows(slot.pages, slot.stored);
-  }
-  return {};
+  return model_->run(batch, kv_, output_.as<float>(), &cancel_all_);
+}
+
+void Engine::settle_token(Slot& slot) {
+  ++slot.stored;
+  pages_.publish(slot.pages, slot.known(), slot.stored - 1, slot.stored);
 }
 
 void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events) {
@@ -342,7 +399,8 @@ void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector
   // The last token that fits is given to the caller, but there is no cell left to go on from it.
   const bool full = slot.count == shape_.n_ctx;
   if (!full) slot.tokens[slot.count++] = token;
-  if (slot.text->stopped()) return finish(slot, FinishReason::stop, {}, std::move(event), events);
+  const bool complete = slot.request.constraint && slot.request.constraint->finished();
+  if (slot.text->stopped() || complete) return finish(slot, FinishReason::stop, {}, std::move(event), events);
   if (slot.request.max_tokens >= 0 &&
       slot.result.generated >= static_cast<uint32_t>(slot.request.max_tokens)) {
     return finish(slot, FinishReason::length, {}, std::move(event), events);
@@ -386,19 +444,18 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   slot.stored = 0;
 }
 
-Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
-                          const std::function<void(size_t, std::span<const float>)>& visit) {
+Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows,
+                          bool embeddings, const std::function<void(size_t, std::span<const float>)>& visit) {
   Request probe;
   probe.prompt.assign(tokens.begin(), tokens.end());
   MULLAMA_TRY(check(probe));
-  Slot& slot = *slots_.front();
+  Slot& slot = *slots_[slot_index];
   if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
   if (tokens.empty()) return fail(ErrorCode::invalid_argument, "there are no tokens to compute");
   if (tokens.size() > shape_.n_ctx - slot.count) {
     return fail(ErrorCode::context_full, "{} tokens do not fit: the context of {} has room for {}",
                 tokens.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
   }
-  slot.session = true;
   std::copy(tokens.begin(), tokens.end(), slot.tokens.begin() + slot.count);
   const uint32_t first = slot.count;
   slot.count += static_cast<uint32_t>(tokens.size());
@@ -420,13 +477,15 @@ Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool e
     }
     const uint32_t begin = slot.stored;
     Status status = pages_.extend(slot.pages, begin, begin + step, kv_);
-    const Chunk chunk{0, step};
+    const Chunk chunk{slot_index, step};
     if (status) status = run_chunks({&chunk, 1}, wanted, embeddings);
     if (!status) {
       cancel_all_.store(false);
-      truncate_session(first);
+      truncate(slot, first);
       return status;
     }
+    for (uint32_t i = 0; i < step; ++i) settle_token(slot);
+    pages_.slide_windows(slot.pages, slot.stored);
     for (size_t i = 0; i < wanted.size(); ++i)
       visit(begin + wanted[i] - first, output_.as<float>().subspan(i * width, width));
   }
@@ -435,14 +494,27 @@ Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool e
 
 Status Engine::evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
                                    const std::function<void(size_t, std::span<const float>)>& visit) {
-  return visit_rows(tokens, all_rows, false, visit);
+  if (!slots_.front()->running) slots_.front()->session = true;
+  return visit_rows(0, tokens, all_rows, false, visit);
 }
 
 Status Engine::embed_in_session(std::span<const TokenId> tokens,
                                 const std::function<void(size_t, std::span<const float>)>& visit) {
+  if (slots_.front()->running) return fail(ErrorCode::invalid_argument, "the context is already generating");
+  slots_.front()->session = true;
   clear_session();
-  Status status = visit_rows(tokens, true, true, visit);
+  Status status = visit_rows(0, tokens, true, true, visit);
   clear_session();
+  return status;
+}
+
+Status Engine::embed(std::span<const TokenId> tokens,
+                     const std::function<void(size_t, std::span<const float>)>& visit) {
+  const auto free =
+      std::ranges::find_if(slots_, [](const auto& slot) { return !slot->running && !slot->session; });
+  if (free == slots_.end()) return fail(ErrorCode::unavailable, "every sequence is in use");
+  Status status = visit_rows(static_cast<uint32_t>(free - slots_.begin()), tokens, true, true, visit);
+  clear(**free);
   return status;
 }
 
@@ -451,7 +523,10 @@ std::span<const TokenId> Engine::session_tokens() const {
 }
 
 void Engine::truncate_session(uint32_t count) {
-  Slot& slot = *slots_.front();
+  truncate(*slots_.front(), count);
+}
+
+void Engine::truncate(Slot& slot, uint32_t count) {
   slot.count = std::min(slot.count, count);
   if (slot.stored <= slot.count) return;
   if (pages_.truncate(slot.pages, slot.count)) {
@@ -464,7 +539,10 @@ void Engine::truncate_session(uint32_t count) {
 }
 
 void Engine::clear_session() {
-  Slot& slot = *slots_.front();
+  clear(*slots_.front());
+}
+
+void Engine::clear(Slot& slot) {
   pages_.release(slot.pages);
   slot.count = 0;
   slot.stored = 0;

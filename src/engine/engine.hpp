@@ -56,6 +56,8 @@ struct Finish {
   uint32_t prompt_tokens = 0;
   uint32_t prompt_reused = 0;  ///< Of them found in the cache.
   uint32_t generated = 0;
+  uint32_t drafted = 0;   ///< Tokens guessed by prompt lookup,
+  uint32_t accepted = 0;  ///< and of them those that the sampler chose too.
   double queue_seconds = 0;
   double prompt_seconds = 0;
   double generate_seconds = 0;
@@ -96,6 +98,10 @@ class Engine {
   /// The final norm's row of each token, for pooling; the session is left cleared.
   [[nodiscard]] Status embed_in_session(std::span<const TokenId> tokens,
                                         const std::function<void(size_t, std::span<const float>)>& visit);
+  /// The same in any sequence that is free at this moment, for callers without a session; `unavailable` if
+  /// none is.
+  [[nodiscard]] Status embed(std::span<const TokenId> tokens,
+                             const std::function<void(size_t, std::span<const float>)>& visit);
   [[nodiscard]] std::span<const TokenId> session_tokens() const;
   /// Forgets the session's tokens from `count` on; those before keep their cells where windows allow, else
   /// all are forgotten.
@@ -149,12 +155,18 @@ class Engine {
   void apply_cancellations(std::vector<Event>& events);
   [[nodiscard]] Status run_chunks(std::span<const Chunk> chunks, std::span<const uint32_t> output_rows,
                                   bool embeddings);
+  void draft(std::vector<Candidate>& candidates);
+  /// Counts the next computed token of a sequence as part of its text.
+  void settle_token(Slot& slot);
+  void choose_tokens(Slot& slot, uint32_t drafted, size_t first_row, std::vector<Event>& events);
   void choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
   void finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
               std::vector<Event>& events);
   [[nodiscard]] std::span<float> output_row(size_t row) const;
   [[nodiscard]] uint64_t bytes_held(const SequencePages& pages) const;
-  Status visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
+  void truncate(Slot& slot, uint32_t count);
+  void clear(Slot& slot);
+  Status visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows, bool embeddings,
                     const std::function<void(size_t, std::span<const float>)>& visit);
 
   std::shared_ptr<LoadedModel> model_;

@@ -100,6 +100,18 @@ Status LoadedModel::lock_weights() {
   return {};
 }
 
+Result<std::shared_ptr<const sampling::VocabularyTrie>> LoadedModel::vocabulary_trie() {
+  const std::lock_guard lock(trie_mutex_);
+  if (trie_) return trie_;
+  std::string text;
+  const auto piece = [&](sampling::TokenId token) -> std::string_view {
+    return text = tokenizer_->piece(token, false);
+  };
+  MULLAMA_ASSIGN(trie_, sampling::VocabularyTrie::create(piece, definition_.program.vocabulary,
+                                                         tokenizer_->end_of_generation(), ledger_));
+  return trie_;
+}
+
 uint64_t LoadedModel::weight_bytes() const {
   uint64_t bytes = owned_weights_.size();
   for (const memory::Charge& charge : mapped_) bytes += charge.bytes();

@@ -15,6 +15,7 @@
 #include "memory/ledger.hpp"
 #include "memory/lock.hpp"
 #include "model/definition.hpp"
+#include "sampling/grammar/vocabulary_trie.hpp"
 #include "text/tokenizer.hpp"
 
 namespace mullama::engine {
@@ -47,6 +48,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   [[nodiscard]] const LoadParams& params() const { return params_; }
   [[nodiscard]] bool has_weights() const { return backend_ != nullptr; }
   [[nodiscard]] backend::Backend& backend() { return *backend_; }
+  /// The vocabulary as grammars read it: built by the first answer that has one, then kept. Thread-safe.
+  [[nodiscard]] Result<std::shared_ptr<const sampling::VocabularyTrie>> vocabulary_trie();
   /// Bytes of the weights, mapped or owned.
   [[nodiscard]] uint64_t weight_bytes() const;
   /// What use_mlock achieved for the weights; nothing asked without it.
@@ -97,6 +100,9 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   std::optional<text::Tokenizer> tokenizer_;
   model::Definition definition_;
   std::unique_ptr<backend::Backend> backend_;
+
+  std::mutex trie_mutex_;
+  std::shared_ptr<const sampling::VocabularyTrie> trie_;
 
   mutable std::mutex run_mutex_;
   backend::Scratch scratch_;

@@ -30,6 +30,7 @@ Result<ContextShape> shape_context(const model::Definition& definition, const Co
   constexpr uint32_t kMaxContext = 1u << 30;
   constexpr uint32_t kMaxBatch = 1u << 16;
   constexpr uint32_t kMaxSequences = 4096;
+  constexpr uint32_t kMaxLookup = 64;
   const uint32_t trained = definition.hparams.context;
   ContextShape shape;
   shape.n_ctx = params.n_ctx == 0 ? std::min(kDefaultContext, trained) : params.n_ctx;
@@ -45,12 +46,17 @@ Result<ContextShape> shape_context(const model::Definition& definition, const Co
     return fail(ErrorCode::invalid_argument, "{} sequences are not possible; use 1 to {}", params.n_sequences,
                 kMaxSequences);
   }
+  if (params.lookup > kMaxLookup) {
+    return fail(ErrorCode::invalid_argument, "{} drafted tokens a step are not possible; use 0 to {}",
+                params.lookup, kMaxLookup);
+  }
   shape.n_sequences = params.n_sequences;
+  shape.lookup = params.lookup;
   // A step never holds more tokens than all sequences together can store.
   shape.n_batch =
       static_cast<uint32_t>(std::min<uint64_t>(params.n_batch, uint64_t{shape.n_ctx} * shape.n_sequences));
   shape.n_batch = std::max(shape.n_batch, shape.n_sequences);
-  shape.output_rows = std::min(std::max(params.output_rows, shape.n_sequences), shape.n_batch);
+  shape.output_rows = std::min(std::max(params.output_rows, shape.n_sequences + shape.lookup), shape.n_batch);
   shape.kv.key_type = params.key_type;
   shape.kv.value_type = params.value_type;
   const auto quantized = [](kernels::KvType type) {

@@ -19,7 +19,8 @@ struct ContextParams {
   uint32_t n_ctx = 0;  ///< KV cells a sequence; 0: min(4096, trained context).
   uint32_t n_batch = 512;
   uint32_t n_sequences = 1;
-  uint32_t output_rows = 0;  ///< Rows of logits one step may want; 0: one a sequence.
+  uint32_t output_rows = 0;  ///< Rows of logits one step may want; 0: one a sequence, and the drafts.
+  uint32_t lookup = 0;       ///< Tokens a step may draft from the text so far, for all sequences; 0: none.
   kernels::KvType key_type = kernels::KvType::f16;
   kernels::KvType value_type = kernels::KvType::f16;
   bool rotate = true;  ///< Hadamard rotation where K or V is quantized.
@@ -35,6 +36,7 @@ struct ContextShape {
   uint32_t n_batch = 0;
   uint32_t n_sequences = 1;
   uint32_t output_rows = 1;
+  uint32_t lookup = 0;
   backend::KvParams kv;
   std::vector<uint32_t> sequence_pages;  ///< For each KV group.
   uint64_t kv_bytes = 0;

@@ -10,8 +10,9 @@ namespace mullama::engine {
 struct Candidate {
   uint32_t slot = 0;
   uint32_t pending = 0;   ///< Tokens not yet in the KV cache, at least 1.
-  bool decoding = false;  ///< Its prompt is done: one token at a time.
+  bool decoding = false;  ///< Its prompt is done: one token at a time, and drafts.
   uint64_t arrival = 0;   ///< Earlier is smaller.
+  uint32_t drafted = 0;   ///< Of a decoding one: guesses that may be computed with its token.
 };
 
 struct Chunk {
@@ -20,8 +21,9 @@ struct Chunk {
 };
 
 /// Chooses the tokens of the next step, at most `budget`: one for each decoding sequence, so that no answer
-/// stalls, then prompts in the order of their arrival, in chunks of what is left. Beside decoding sequences,
-/// prompts get at most half of the budget, which bounds the time between two tokens of an answer.
+/// stalls, then their drafts, then prompts in the order of their arrival, in chunks of what is left. Beside
+/// decoding sequences, prompts get at most half of the budget, which bounds the time between two tokens of an
+/// answer.
 /// Precondition: budget >= number of candidates.
 [[nodiscard]] std::vector<Chunk> schedule(std::span<const Candidate> candidates, uint32_t budget);
 

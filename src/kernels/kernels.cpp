@@ -1,13 +1,10 @@
 #include "kernels/kernels.hpp"
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <vector>
 
-#include "base/checked.hpp"
 #include "base/cpu.hpp"
-#include "kernels/generic/workspace.hpp"
 #include "kernels/isa/tables.hpp"
 
 namespace mullama::kernels {
@@ -26,6 +23,8 @@ std::vector<Candidate> candidates() {
     {&kScalarTable, true},
 #if defined(__x86_64__)
         {&kAvx2Table, cpu.avx2},
+        {&kAvx512Table, cpu.avx512},
+        {&kAvx512VnniTable, cpu.avx512_vnni},
 #elif defined(__aarch64__)
         {&kNeonTable, cpu.neon_dot},
 #endif
@@ -72,42 +71,9 @@ bool takes_quantized_input(gguf::TensorType type) {
   return type != gguf::TensorType::F32 && type != gguf::TensorType::F16 && type != gguf::TensorType::BF16;
 }
 
-size_t matmul_workspace_bytes(uint32_t /*cols*/) {
-  return round_up(std::max(BlockPlan::kBytes, FloatPlan::kBytes), 64);
-}
-
-size_t attend_workspace_bytes(uint32_t columns, uint32_t key_dim, uint32_t value_dim) {
-  return round_up(AttendPlan::bytes(columns, key_dim, value_dim), 64);
-}
-
-size_t kv_row_bytes(KvType type, uint32_t dim) {
-  switch (type) {
-    case KvType::f32:
-      return size_t{4} * dim;
-    case KvType::f16:
-    case KvType::bf16:
-      return size_t{2} * dim;
-    case KvType::q8_0:
-      return dim % 32 == 0 ? size_t{34} * (dim / 32) : 0;
-    case KvType::q4_0:
-      return dim % 32 == 0 ? size_t{18} * (dim / 32) : 0;
-  }
-  return 0;
-}
-
-namespace {
-
-constexpr std::array<std::string_view, 5> kKvNames{"f32", "f16", "bf16", "q8_0", "q4_0"};
-
-}  // namespace
-
-std::string_view kv_type_name(KvType type) {
-  return kKvNames[static_cast<size_t>(type)];
-}
-
 Result<KvType> kv_type_from_name(std::string_view name) {
-  for (size_t i = 0; i < kKvNames.size(); ++i) {
-    if (kKvNames[i] == name) return static_cast<KvType>(i);
+  for (const KvType type : {KvType::f32, KvType::f16, KvType::bf16, KvType::q8_0, KvType::q4_0}) {
+    if (kv_type_name(type) == name) return type;
   }
   return fail(ErrorCode::invalid_argument,
               "unknown KV cache type \"{}\"; choose one of f32, f16, bf16, q8_0, q4_0", name);

@@ -7,6 +7,7 @@
 #include "base/result.hpp"
 #include "gguf/tensor_type.hpp"
 #include "kernels/kernel_table.hpp"
+#include "kernels/sizes.hpp"
 
 namespace mullama::kernels {
 
@@ -23,13 +24,6 @@ namespace mullama::kernels {
 /// Whether `type` takes quantized activations (ActivationBlock) rather than floats.
 [[nodiscard]] bool takes_quantized_input(gguf::TensorType type);
 
-/// Bytes a thread needs beside its arguments.
-[[nodiscard]] size_t matmul_workspace_bytes(uint32_t cols);
-[[nodiscard]] size_t attend_workspace_bytes(uint32_t columns, uint32_t key_dim, uint32_t value_dim);
-
-/// Bytes of one position's key (or value) of one head; 0 if `dim` does not fill whole blocks of `type`.
-[[nodiscard]] size_t kv_row_bytes(KvType type, uint32_t dim);
-[[nodiscard]] std::string_view kv_type_name(KvType type);
 /// "f32", "f16", "bf16", "q8_0", "q4_0"; the error lists them.
 [[nodiscard]] Result<KvType> kv_type_from_name(std::string_view name);
 

@@ -50,9 +50,21 @@ class Perplexity(RealModelTest):
 class Bench(RealModelTest):
     def test_medians(self):
         found = json.loads(self.check_ok("bench", REAL_MODEL, "-p", "32", "-n", "4", "-r", "3", "--json"))
-        for test in ("prefill", "decode"):
-            self.assertEqual(len(found[test]["runs"]), 3)
-            self.assertEqual(found[test]["median"], sorted(found[test]["runs"])[1])
-        self.assertGreater(found["prefill"]["median"], 0)
+        self.assertEqual([test["test"] for test in found["tests"]], ["prefill", "decode"])
+        for test in found["tests"]:
+            self.assertEqual(len(test["runs"]), 3)
+            self.assertEqual(test["median"], sorted(test["runs"])[1])
+            self.assertGreater(test["median"], 0)
+            self.assertGreater(test["roof"]["median"], 0)
+            self.assertTrue(0 < test["roof"]["share"] < 1.5, test)
         self.assertIn("decode", self.check_ok("bench", REAL_MODEL, "-p", "0", "-n", "2", "-r", "1"))
         self.check_fails(4, "bench", REAL_MODEL, "-p", "0", "-n", "0")
+
+    def test_lists(self):
+        found = json.loads(self.check_ok("bench", REAL_MODEL, "-p", "8,16", "-n", "2", "-r", "1", "-d", "0,40", "-s", "1,3", "-t", "1,2",
+                                         "--kv-cache-type", "f16,q8_0", "--no-roof", "--json"))
+        self.assertEqual(len(found["tests"]), 2 * 2 * 2 * (2 + 2))
+        seen = {(t["test"], t["tokens"], t["depth"], t["sequences"], t["threads"], t["kv_cache_type"]) for t in found["tests"]}
+        self.assertEqual(len(seen), len(found["tests"]))
+        self.assertIn(("decode", 2, 40, 3, 2, "q8_0"), seen)
+        self.check_fails(4, "bench", REAL_MODEL, "--kv-cache-type", "f16,q9")

@@ -407,6 +407,87 @@ TEST_P(EngineTest, ThreeContextsTakeOneScratch) {
   EXPECT_EQ(scratch(), one);
 }
 
+/// A prompt that repeats itself, so that there is something to look up.
+std::string repetitive_text() {
+  const std::string sentence = long_text(60);
+  return sentence + sentence + long_text(40) + sentence + sentence.substr(0, 20);
+}
+
+TEST_P(EngineTest, LookupChangesNoToken) {
+  uint64_t accepted = 0;
+  for (const float temperature : {0.0f, 0.4f, 1.2f}) {
+    for (const uint32_t lookup : {1u, 3u, 8u, 64u}) {
+      std::vector<std::vector<TokenId>> answers;
+      for (const bool on : {false, true}) {
+        ContextParams params;
+        params.n_ctx = 512;
+        params.n_sequences = 3;
+        params.n_batch = 100;
+        params.lookup = on ? lookup : 0;
+        const auto engine = make(params);
+        std::vector<RequestId> ids;
+        for (size_t i = 0; i < 5; ++i) {
+          Request request = greedy(repetitive_text().substr(7 * i), 60 + 10 * static_cast<int32_t>(i));
+          request.sampler.temperature = temperature;
+          request.sampler.seed = 11 + i;
+          request.sampler.repeat_penalty = i % 2 == 0 ? 1.0f : 1.1f;
+          ids.push_back(*engine->submit(std::move(request)));
+        }
+        auto drained = drain(*engine);
+        for (const RequestId id : ids) {
+          answers.push_back(drained[id].tokens);
+          ASSERT_TRUE(drained[id].finish);
+          EXPECT_EQ(drained[id].finish->reason, FinishReason::length);
+          EXPECT_LE(drained[id].finish->accepted, drained[id].finish->drafted);
+          if (on) accepted += drained[id].finish->accepted;
+        }
+        EXPECT_EQ(engine->pages().counts(0).used, 0u);
+      }
+      for (size_t i = 0; i < 5; ++i)
+        EXPECT_EQ(answers[i], answers[5 + i]) << "lookup " << lookup << ", temperature " << temperature;
+    }
+  }
+  EXPECT_GT(accepted, 100u) << "small models repeat themselves: some guesses must have been right";
+}
+
+TEST_P(EngineTest, LookupLeavesTheSessionAsWithout) {
+  // Long enough for windows to slide, and up to a full context.
+  for (const int32_t max_tokens : {37, -1}) {
+    std::vector<std::vector<TokenId>> results;
+    for (const uint32_t lookup : {0u, 8u}) {
+      ContextParams params;
+      params.n_ctx = 700;
+      params.n_batch = 16;
+      params.lookup = lookup;
+      const auto engine = make(params);
+      const auto first = engine->submit_to_session(greedy(repetitive_text(), max_tokens));
+      ASSERT_TRUE(first);
+      auto tokens = drain(*engine)[*first].tokens;
+      results.emplace_back(engine->session_tokens().begin(), engine->session_tokens().end());
+      if (max_tokens > 0) {
+        const auto second = engine->submit_to_session(greedy("the and", 50));
+        ASSERT_TRUE(second);
+        const auto more = drain(*engine)[*second].tokens;
+        tokens.insert(tokens.end(), more.begin(), more.end());
+      }
+      results.push_back(tokens);
+    }
+    EXPECT_EQ(results[0], results[2]);
+    EXPECT_EQ(results[1], results[3]);
+  }
+}
+
+TEST_P(EngineTest, LookupNeedsRoomForItsRows) {
+  ContextParams params;
+  params.n_ctx = 256;
+  params.n_sequences = 2;
+  const uint64_t before = make(params)->shape().output_bytes;
+  params.lookup = 8;
+  EXPECT_EQ(make(params)->shape().output_bytes, before * 5);
+  params.lookup = 65;
+  EXPECT_FALSE(Engine::create(model_, params));
+}
+
 INSTANTIATE_TEST_SUITE_P(Architectures, EngineTest, testing::Values("llama", "gemma3"),
                          [](const auto& test) { return test.param; });
 

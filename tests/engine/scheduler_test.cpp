@@ -36,5 +36,19 @@ TEST(Scheduler, NeverExceedsTheBudget) {
   }
 }
 
+TEST(Scheduler, DraftsComeAfterTokensAndBeforePrompts) {
+  const Candidate candidates[] = {{0, 300, false, 1, 0}, {1, 1, true, 2, 8}, {2, 1, true, 3, 8}};
+  auto chunks = schedule(candidates, 32);
+  ASSERT_EQ(chunks.size(), 3u);
+  EXPECT_EQ(chunks[0].tokens, 9u);
+  EXPECT_EQ(chunks[1].tokens, 9u);
+  EXPECT_EQ(chunks[2].tokens, 14u);
+  chunks = schedule(candidates, 12);
+  ASSERT_EQ(chunks.size(), 3u) << "a prompt keeps moving";
+  EXPECT_EQ(chunks[0].tokens, 9u);
+  EXPECT_EQ(chunks[1].tokens, 2u);
+  EXPECT_EQ(chunks[2].tokens, 1u);
+}
+
 }  // namespace
 }  // namespace mullama::engine

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "kernels/aligned.hpp"
-#include "kernels/kernels.hpp"
 #include "kernels/random_data.hpp"
+#include "kernels/sizes.hpp"
 
 namespace mullama::kernels::testing {
 

@@ -6,8 +6,8 @@
 
 #include "kernels/aligned.hpp"
 #include "kernels/attend_case.hpp"
-#include "kernels/kernels.hpp"
 #include "kernels/random_data.hpp"
+#include "kernels/sizes.hpp"
 
 namespace mullama::kernels::testing {
 
@@ -112,8 +112,7 @@ class Comparison {
 
   void product(const TypeLayout& layout, uint32_t rows, uint32_t cols, uint32_t columns, uint32_t row_begin,
                uint32_t row_end, bool extras) {
-    const auto type = static_cast<gguf::TensorType>(layout.id);
-    const bool quantized = takes_quantized_input(type);
+    const bool quantized = layout.values > 1;
     // Rows apart from each other and off any alignment, as a file may have them.
     const size_t row_bytes =
         size_t{cols} / layout.values * layout.bytes + (layout.values > 1 && extras ? 6 : 0);

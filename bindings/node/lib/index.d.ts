@@ -44,6 +44,8 @@ export interface ContextParams {
   /** For values, if not as for keys. */
   kvCacheTypeV?: KvCacheTypeName;
   kvRotate?: boolean;
+  /** Tokens that a step may guess from the text so far; answers are the same, and sooner where they repeat. Default: 0. */
+  lookup?: number;
 }
 
 export interface SamplerParams {
@@ -82,6 +84,7 @@ export interface GenerateOptions {
   stop?: string[];
   ignoreEndOfGeneration?: boolean;
   parseSpecial?: boolean;
+  renderSpecial?: boolean;
   grammar?: string;
   jsonSchema?: string;
   /** Ends the answer; the promise rejects with the signal's reason. */
@@ -104,6 +107,10 @@ export interface GenerateResult {
   readonly promptTokens: number;
   readonly promptEvaluated: number;
   readonly generatedTokens: number;
+  /** Guessed by lookup, */
+  readonly draftedTokens: number;
+  /** and of them those that were right. */
+  readonly acceptedTokens: number;
   readonly promptSeconds: number;
   readonly generateSeconds: number;
   readonly receipt: Receipt;

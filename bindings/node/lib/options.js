@@ -6,7 +6,7 @@ const MODEL = {
   useMmap: true, useMlock: false, mlockRequired: false, nGpuLayers: 0, nThreads: 0, isa: '', preTokenizer: '', vocabOnly: false,
   onWarning: undefined,
 };
-const CONTEXT = { nCtx: 0, nBatch: 512, kvCacheType: 'f16', kvCacheTypeV: undefined, kvRotate: true };
+const CONTEXT = { nCtx: 0, nBatch: 512, kvCacheType: 'f16', kvCacheTypeV: undefined, kvRotate: true, lookup: 0 };
 const SAMPLER = {
   seed: undefined, temperature: 0.8, dynamicTemperatureRange: 0, dynamicTemperatureExponent: 1, topK: 40, topP: 0.95, minP: 0.05,
   typicalP: 1, xtcProbability: 0, xtcThreshold: 0.1, repeatPenalty: 1, repeatLastN: 64, frequencyPenalty: 0, presencePenalty: 0,
@@ -14,14 +14,14 @@ const SAMPLER = {
   mirostat: 0, mirostatTau: 5, mirostatEta: 0.1, logitBias: {}, order: '',
 };
 const GENERATE = {
-  maxTokens: -1, sampler: {}, stop: [], ignoreEndOfGeneration: false, parseSpecial: true, grammar: '', jsonSchema: '',
+  maxTokens: -1, sampler: {}, stop: [], ignoreEndOfGeneration: false, parseSpecial: true, renderSpecial: false, grammar: '', jsonSchema: '',
   signal: undefined,
 };
 
 const INTEGERS = new Set([
-  'nGpuLayers', 'nThreads', 'nCtx', 'nBatch', 'seed', 'topK', 'repeatLastN', 'dryAllowedLength', 'dryPenaltyLastN', 'mirostat', 'maxTokens',
+  'nGpuLayers', 'nThreads', 'nCtx', 'nBatch', 'lookup', 'seed', 'topK', 'repeatLastN', 'dryAllowedLength', 'dryPenaltyLastN', 'mirostat', 'maxTokens',
 ]);
-const UNSIGNED = new Set(['nThreads', 'nCtx', 'nBatch', 'seed']);
+const UNSIGNED = new Set(['nThreads', 'nCtx', 'nBatch', 'lookup', 'seed']);
 
 function checked(name, value, standard, what) {
   const expected = standard === undefined ? undefined : Array.isArray(standard) ? 'array' : typeof standard;

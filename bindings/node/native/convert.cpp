@@ -96,6 +96,7 @@ ContextParams context_params(const Napi::Object& from) {
     out.kv_cache_type_v = kv_cache_type_from_string(values.ToString().Utf8Value());
   }
   read(from, "kvRotate", out.kv_rotate);
+  read(from, "lookup", out.lookup);
   return out;
 }
 
@@ -106,6 +107,7 @@ GenerateOptions generate_options(const Napi::Object& from) {
   read(from, "stop", out.stop);
   read(from, "ignoreEndOfGeneration", out.ignore_end_of_generation);
   read(from, "parseSpecial", out.parse_special);
+  read(from, "renderSpecial", out.render_special);
   read(from, "grammar", out.grammar);
   read(from, "jsonSchema", out.json_schema);
   return out;
@@ -150,6 +152,8 @@ Napi::Object to_js(Napi::Env env, const GenerateResult& from) {
   out.Set("promptTokens", number(env, from.prompt_tokens));
   out.Set("promptEvaluated", number(env, from.prompt_evaluated));
   out.Set("generatedTokens", number(env, from.generated_tokens));
+  out.Set("draftedTokens", number(env, from.drafted_tokens));
+  out.Set("acceptedTokens", number(env, from.accepted_tokens));
   out.Set("promptSeconds", Napi::Number::New(env, from.prompt_seconds));
   out.Set("generateSeconds", Napi::Number::New(env, from.generate_seconds));
   out.Set("receipt", receipt);

@@ -11,8 +11,14 @@ namespace mullama::sampling {
 
 Grammar::Grammar(Automaton automaton) : automaton_(std::make_shared<const Automaton>(std::move(automaton))) {}
 
-Result<Grammar> Grammar::parse_gbnf(std::string_view text, std::string_view root) {
-  MULLAMA_ASSIGN(const RuleSet rules, sampling::parse_gbnf(text));
+Result<Grammar> Grammar::compile(RuleSet rules, RuleId root, const GrammarFrame& frame) {
+  const RuleId whole = framed(rules, root, frame);
+  MULLAMA_ASSIGN(Automaton automaton, Automaton::compile(rules, whole));
+  return Grammar(std::move(automaton));
+}
+
+Result<Grammar> Grammar::parse_gbnf(std::string_view text, std::string_view root, const GrammarFrame& frame) {
+  MULLAMA_ASSIGN(RuleSet rules, sampling::parse_gbnf(text));
   const auto& list = rules.rules();
   const auto it =
       std::find_if(list.begin(), list.end(), [&](const RuleSet::Rule& rule) { return rule.name == root; });
@@ -20,21 +26,20 @@ Result<Grammar> Grammar::parse_gbnf(std::string_view text, std::string_view root
     return fail(ErrorCode::invalid_argument, "the grammar has no rule '{}' to start from",
                 root.substr(0, 64));
   }
-  MULLAMA_ASSIGN(Automaton automaton, Automaton::compile(rules, static_cast<RuleId>(it - list.begin())));
-  return Grammar(std::move(automaton));
+  const auto start = static_cast<RuleId>(it - list.begin());
+  return compile(std::move(rules), start, frame);
 }
 
-Result<Grammar> Grammar::from_json_schema(const nlohmann::ordered_json& schema) {
-  MULLAMA_ASSIGN(const SchemaRules rules, rules_of_schema(schema));
-  MULLAMA_ASSIGN(Automaton automaton, Automaton::compile(rules.rules, rules.root));
-  return Grammar(std::move(automaton));
+Result<Grammar> Grammar::from_json_schema(const nlohmann::ordered_json& schema, const GrammarFrame& frame) {
+  MULLAMA_ASSIGN(SchemaRules rules, rules_of_schema(schema));
+  return compile(std::move(rules.rules), rules.root, frame);
 }
 
-Grammar Grammar::json() {
-  const SchemaRules rules = rules_of_any_object();
-  auto automaton = Automaton::compile(rules.rules, rules.root);
-  MULLAMA_CHECK(automaton.has_value());
-  return Grammar(std::move(*automaton));
+Grammar Grammar::json(const GrammarFrame& frame) {
+  SchemaRules rules = rules_of_any_object();
+  auto grammar = compile(std::move(rules.rules), rules.root, frame);
+  MULLAMA_CHECK(grammar.has_value());
+  return std::move(*grammar);
 }
 
 }  // namespace mullama::sampling

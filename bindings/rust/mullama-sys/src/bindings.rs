@@ -84,6 +84,7 @@ pub struct mullama_context_params {
     pub kv_cache_type_v: mullama_kv_cache_type,
     pub kv_rotate: bool,
     pub n_sequences: u32,
+    pub lookup: u32,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -130,6 +131,7 @@ pub struct mullama_generate_params {
     pub parse_special: bool,
     pub grammar: *const ::std::os::raw::c_char,
     pub json_schema: *const ::std::os::raw::c_char,
+    pub render_special: bool,
 }
 pub type mullama_token_callback = ::std::option::Option<
     unsafe extern "C" fn(
@@ -172,6 +174,8 @@ pub struct mullama_result {
     pub prompt_seconds: f64,
     pub generate_seconds: f64,
     pub receipt: mullama_receipt,
+    pub drafted_tokens: u32,
+    pub accepted_tokens: u32,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -137,11 +137,13 @@ pub struct ContextParams {
     pub kv_cache_type_v: Option<KvCacheType>,
     /// Rotate before quantizing to q8_0 or q4_0, which keeps more of the precision.
     pub kv_rotate: bool,
+    /// Tokens that a step may guess from the text so far; answers are the same, and sooner where they repeat.
+    pub lookup: u32,
 }
 
 impl Default for ContextParams {
     fn default() -> Self {
-        Self { n_ctx: 0, n_batch: 512, kv_cache_type: KvCacheType::F16, kv_cache_type_v: None, kv_rotate: true }
+        Self { n_ctx: 0, n_batch: 512, kv_cache_type: KvCacheType::F16, kv_cache_type_v: None, kv_rotate: true, lookup: 0 }
     }
 }
 
@@ -153,6 +155,7 @@ impl ContextParams {
         raw.kv_cache_type = self.kv_cache_type.to_c();
         raw.kv_cache_type_v = self.kv_cache_type_v.map_or(sys::MULLAMA_KV_SAME, KvCacheType::to_c);
         raw.kv_rotate = self.kv_rotate;
+        raw.lookup = self.lookup;
         raw
     }
 }
@@ -287,6 +290,8 @@ pub struct GenerateOptions {
     pub ignore_end_of_generation: bool,
     /// Whether special tokens in the prompt's text are parsed.
     pub parse_special: bool,
+    /// Whether the texts of special tokens are part of the answer's text.
+    pub render_special: bool,
     /// GBNF; empty: none.
     pub grammar: String,
     /// A JSON Schema, or "json"; empty: none.
@@ -301,6 +306,7 @@ impl Default for GenerateOptions {
             stop: Vec::new(),
             ignore_end_of_generation: false,
             parse_special: true,
+            render_special: false,
             grammar: String::new(),
             json_schema: String::new(),
         }
@@ -328,6 +334,7 @@ impl GenerateOptions {
         raw.n_stop = stop.len();
         raw.ignore_end_of_generation = self.ignore_end_of_generation;
         raw.parse_special = self.parse_special;
+        raw.render_special = self.render_special;
         raw.grammar = pointer(&strings[0]);
         raw.json_schema = pointer(&strings[1]);
         Ok(CGenerateParams { raw, _sampler: sampler, _stop: stop, _strings: strings })

@@ -68,6 +68,10 @@ pub struct GenerateResult {
     pub prompt_evaluated: u32,
     /// Tokens of the answer.
     pub generated_tokens: u32,
+    /// Guessed by lookup,
+    pub drafted_tokens: u32,
+    /// and of them those that were right.
+    pub accepted_tokens: u32,
     /// Time for the prompt.
     pub prompt_seconds: f64,
     /// Time for the answer.
@@ -117,6 +121,8 @@ impl TokenStream<'_> {
                 prompt_tokens: raw.prompt_tokens,
                 prompt_evaluated: raw.prompt_evaluated,
                 generated_tokens: raw.generated_tokens,
+                drafted_tokens: raw.drafted_tokens,
+                accepted_tokens: raw.accepted_tokens,
                 prompt_seconds: raw.prompt_seconds,
                 generate_seconds: raw.generate_seconds,
                 receipt: Receipt {

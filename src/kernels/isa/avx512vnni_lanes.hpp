@@ -1,0 +1,31 @@
+#pragma once
+
+#include "kernels/isa/avx512_lanes.hpp"
+
+namespace mullama::kernels {
+namespace {
+
+/// AVX-512 with VNNI: vpdpbusd adds four products to each lane, exact in 32 bits for any bytes.
+struct Avx512VnniLanes : Avx512Lanes {
+  template <int bits>
+  struct Dot {
+    static constexpr int kBits = bits;
+    static constexpr int kFoldEvery = 8;
+    static constexpr int32_t kTaken = 0;
+    using Weights = I;
+    using Sum = I;
+
+    [[gnu::always_inline]] static inline Weights weights(const I& raw) { return raw; }
+    [[gnu::always_inline]] static inline Sum zero() { return splat_int(0); }
+    [[gnu::always_inline]] static inline Sum step(const Sum& sum, const Weights& w, const int8_t* q,
+                                                  int quad) {
+      return {_mm512_dpbusd_epi32(sum.v, w.v, _mm512_set1_epi32(int_at(q + 4 * quad)))};
+    }
+    [[gnu::always_inline]] static inline I fold(const I& total, const Sum& sum) {
+      return add_int(total, sum);
+    }
+  };
+};
+
+}  // namespace
+}  // namespace mullama::kernels

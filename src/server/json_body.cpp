@@ -1,0 +1,113 @@
+#include "server/json_body.hpp"
+
+#include <cmath>
+
+namespace mullama::server {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Whether brackets outside of strings nest deeper than the limit. The parser itself would not mind, but
+/// whoever walks the result would.
+bool too_deep(std::string_view text) {
+  size_t depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+      continue;
+    }
+    if (c == '"') in_string = true;
+    if ((c == '{' || c == '[') && ++depth > kMaxJsonDepth) return true;
+    if ((c == '}' || c == ']') && depth > 0) --depth;
+  }
+  return false;
+}
+
+/// The member, or null if it is missing or null.
+const Json* member(const Json& object, std::string_view name) {
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Result<Json> parse_body(std::string_view body) {
+  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    return fail(ErrorCode::invalid_argument, "missing request body");
+  if (too_deep(body)) {
+    return fail(ErrorCode::invalid_argument, "the request's JSON nests deeper than {} levels", kMaxJsonDepth);
+  }
+  Json document = Json::parse(body, nullptr, false);
+  if (document.is_discarded()) return fail(ErrorCode::invalid_argument, "the request body is not valid JSON");
+  if (!document.is_object())
+    return fail(ErrorCode::invalid_argument, "the request body must be a JSON object");
+  return document;
+}
+
+Result<std::optional<std::string>> text_member(const Json& object, std::string_view name) {
+  const Json* value = member(object, name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) return fail(ErrorCode::invalid_argument, "{} must be a string", name);
+  return value->get<std::string>();
+}
+
+Result<std::optional<bool>> flag_member(const Json& object, std::string_view name) {
+  const Json* value = member(object, name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) return fail(ErrorCode::invalid_argument, "{} must be true or false", name);
+  return value->get<bool>();
+}
+
+Result<std::optional<double>> number_member(const Json& object, std::string_view name, double minimum,
+                                            double maximum) {
+  const Json* value = member(object, name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) return fail(ErrorCode::invalid_argument, "{} must be a number", name);
+  const auto number = value->get<double>();
+  if (!(number >= minimum && number <= maximum)) {
+    return fail(ErrorCode::invalid_argument, "{} must be between {} and {}", name, minimum, maximum);
+  }
+  return number;
+}
+
+Result<std::optional<int64_t>> integer_member(const Json& object, std::string_view name, int64_t minimum,
+                                              int64_t maximum) {
+  const Json* value = member(object, name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) return fail(ErrorCode::invalid_argument, "{} must be an integer", name);
+  const auto out_of_range = [&] {
+    return fail(ErrorCode::invalid_argument, "{} must be between {} and {}", name, minimum, maximum);
+  };
+  int64_t number = 0;
+  if (value->is_number_unsigned()) {
+    const auto large = value->get<uint64_t>();
+    if (large > static_cast<uint64_t>(INT64_MAX)) return out_of_range();
+    number = static_cast<int64_t>(large);
+  } else if (value->is_number_integer()) {
+    number = value->get<int64_t>();
+  } else {
+    const auto real = value->get<double>();
+    // 2^63 is exact; beyond it there is no integer to convert to.
+    if (!(std::abs(real) < 9223372036854775808.0)) return out_of_range();
+    if (real != std::floor(real)) return fail(ErrorCode::invalid_argument, "{} must be an integer", name);
+    number = static_cast<int64_t>(real);
+  }
+  if (number < minimum || number > maximum) return out_of_range();
+  return number;
+}
+
+Result<const Json*> array_member(const Json& object, std::string_view name) {
+  const Json* value = member(object, name);
+  if (value != nullptr && !value->is_array())
+    return fail(ErrorCode::invalid_argument, "{} must be an array", name);
+  return value;
+}
+
+}  // namespace mullama::server

@@ -1,0 +1,260 @@
+#include "server/model_worker.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mullama::server {
+
+namespace {
+
+/// The values of `pooling_type` in a GGUF file.
+enum Pooling : uint32_t { none = 0, mean = 1, first = 2, last = 3 };
+
+/// How rows become one vector. A model that is no embedding model gives its last token's, which has seen the
+/// whole text.
+uint32_t pooling_of(const gguf::File& file) {
+  const auto architecture = file.string_or("general.architecture", "");
+  if (!architecture) return last;
+  const auto type = file.integer_or(std::string(*architecture) + ".pooling_type", last);
+  return type && (*type == mean || *type == first) ? static_cast<uint32_t>(*type) : last;
+}
+
+engine::Event canceled_event() {
+  engine::Event event;
+  event.finish.emplace();
+  event.finish->reason = engine::FinishReason::canceled;
+  return event;
+}
+
+}  // namespace
+
+std::vector<engine::Event> Answer::take(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  news_.wait_for(lock, patience, [&] { return !events_.empty(); });
+  return std::exchange(events_, {});
+}
+
+void Answer::give(engine::Event event) {
+  {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+  }
+  news_.notify_one();
+}
+
+Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::LoadedModel> model,
+                                                        const WorkerParams& params) {
+  std::unique_ptr<ModelWorker> worker(new ModelWorker());
+  worker->pooling_ = pooling_of(model->file());
+  MULLAMA_ASSIGN(worker->engine_, engine::Engine::create(std::move(model), params.context));
+  engine::Engine& engine = *worker->engine_;
+  worker->shape_ = engine.shape();
+  worker->max_queue_ = params.max_queue;
+  // A block of the cache is a page in every group.
+  uint64_t block = 0;
+  for (uint32_t g = 0; g < worker->shape_.kv.group_pages.size(); ++g) {
+    block += backend::KvStore::page_bytes(engine.model().definition().program, worker->shape_.kv, g);
+  }
+  worker->cache_limit_ = std::min(params.cache_bytes, worker->shape_.kv_bytes);
+  if (params.cache_bytes < worker->shape_.kv_bytes)
+    engine.pages().set_cache_limit(static_cast<uint32_t>(params.cache_bytes / block));
+  worker->publish_state();
+  worker->thread_ = std::thread([self = worker.get()] { self->run(); });
+  return worker;
+}
+
+ModelWorker::~ModelWorker() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  if (engine_) engine_->cancel_all();
+  news_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status ModelWorker::check_queue() const {
+  const size_t free = shape_.n_sequences - std::min<size_t>(shape_.n_sequences, state_.running);
+  if (jobs_.size() < max_queue_ + free) return {};
+  return fail(
+      ErrorCode::unavailable,
+      "server busy, please try again. {} requests are waiting already, which is the limit (--max-queue)",
+      jobs_.size());
+}
+
+Result<std::shared_ptr<Answer>> ModelWorker::submit(engine::Request request) {
+  auto answer = std::make_shared<Answer>();
+  {
+    const std::lock_guard lock(mutex_);
+    MULLAMA_TRY(check_queue());
+    jobs_.push_back({answer, std::move(request), nullptr, std::chrono::steady_clock::now()});
+  }
+  news_.notify_all();
+  return answer;
+}
+
+void ModelWorker::cancel(const std::shared_ptr<Answer>& answer) {
+  const std::lock_guard lock(mutex_);
+  answer->canceled_ = true;
+  if (answer->running_) {
+    engine_->cancel(*answer->running_);
+    return;
+  }
+  if (std::erase_if(jobs_, [&](const Job& job) { return job.answer == answer; }) > 0)
+    answer->give(canceled_event());
+}
+
+Result<std::vector<float>> ModelWorker::embed(std::vector<text::TokenId> tokens,
+                                              const std::function<bool()>& client_gone) {
+  auto embedding = std::make_shared<Embedding>();
+  embedding->tokens = std::move(tokens);
+  std::unique_lock lock(mutex_);
+  MULLAMA_TRY(check_queue());
+  jobs_.push_back({nullptr, {}, embedding, std::chrono::steady_clock::now()});
+  news_.notify_all();
+  while (!embedding->done) {
+    embedded_.wait_for(lock, std::chrono::milliseconds(100));
+    if (embedding->done || !client_gone || !client_gone()) continue;
+    std::erase_if(jobs_, [&](const Job& job) { return job.embedding == embedding; });
+    return fail(ErrorCode::canceled, "the client has gone");
+  }
+  return std::move(embedding->result);
+}
+
+ModelWorker::State ModelWorker::state() const {
+  const std::lock_guard lock(mutex_);
+  State state = state_;
+  state.waiting = jobs_.size();
+  return state;
+}
+
+uint64_t ModelWorker::cached_bytes() const {
+  uint64_t bytes = 0;
+  for (uint32_t g = 0; g < shape_.kv.group_pages.size(); ++g) {
+    bytes += engine_->pages().counts(g).cached *
+             backend::KvStore::page_bytes(engine_->model().definition().program, shape_.kv, g);
+  }
+  return bytes;
+}
+
+void ModelWorker::publish_state() {
+  State state;
+  state.running = engine_->running();
+  state.kv_bytes_used = engine_->kv_bytes_used();
+  state.cache_bytes = cached_bytes();
+  state.evictions = engine_->pages().evictions();
+  state.slots = engine_->slots();
+  const std::lock_guard lock(mutex_);
+  state_ = std::move(state);
+}
+
+void ModelWorker::begin(Job job) {
+  if (job.embedding) return compute(*job.embedding);
+  const auto waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - job.since).count();
+  auto id = engine_->submit(std::move(job.request));
+  if (!id) {
+    engine::Event event;
+    event.finish.emplace();
+    event.finish->reason = engine::FinishReason::failed;
+    event.finish->error = id.error();
+    event.finish->queue_seconds = waited;
+    return job.answer->give(std::move(event));
+  }
+  active_.emplace_back(*id, job.answer);
+  const std::lock_guard lock(mutex_);
+  job.answer->running_ = *id;
+  job.answer->queued_ = waited;
+  if (job.answer->canceled_) engine_->cancel(*id);
+}
+
+void ModelWorker::compute(Embedding& embedding) {
+  std::vector<float> pooled;
+  const size_t count = embedding.tokens.size();
+  const Status status = engine_->embed(embedding.tokens, [&](size_t index, std::span<const float> row) {
+    if (pooling_ == mean) {
+      pooled.resize(row.size());
+      for (size_t i = 0; i < row.size(); ++i) pooled[i] += row[i] / static_cast<float>(count);
+    } else if (index == (pooling_ == first ? 0 : count - 1)) {
+      pooled.assign(row.begin(), row.end());
+    }
+  });
+  {
+    const std::lock_guard lock(mutex_);
+    if (status) {
+      embedding.result = std::move(pooled);
+    } else {
+      embedding.result = tl::unexpected<Error>(status.error());
+    }
+    embedding.done = true;
+  }
+  embedded_.notify_all();
+}
+
+void ModelWorker::dispatch(std::vector<engine::Event>& events) {
+  for (engine::Event& event : events) {
+    const auto found = std::ranges::find(active_, event.request,
+                                         &std::pair<engine::RequestId, std::shared_ptr<Answer>>::first);
+    if (found == active_.end()) continue;
+    const std::shared_ptr<Answer> answer = found->second;
+    if (event.finish) {
+      event.finish->queue_seconds += answer->queued_;
+      const std::lock_guard lock(mutex_);
+      answer->running_.reset();
+      active_.erase(found);
+    }
+    answer->give(std::move(event));
+  }
+  events.clear();
+}
+
+void ModelWorker::run() {
+  std::vector<engine::Event> events;
+  while (true) {
+    std::vector<Job> starting;
+    {
+      std::unique_lock lock(mutex_);
+      if (engine_->idle()) news_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      if (stopping_) break;
+      // The engine gets only what starts at once, so that the order of all kinds of work is kept here.
+      size_t free = shape_.n_sequences - engine_->running();
+      while (free > 0 && !jobs_.empty()) {
+        starting.push_back(std::move(jobs_.front()));
+        jobs_.pop_front();
+        --free;
+      }
+      state_.running += starting.size();
+    }
+    // Embeddings first: they leave their sequences free again.
+    std::ranges::stable_partition(starting, [](const Job& job) { return job.embedding != nullptr; });
+    for (Job& job : starting) begin(std::move(job));
+    if (auto stepped = engine_->step(events); !stepped) {
+      // Not the fault of one request: all under way learn of it.
+      for (auto& [id, answer] : active_) {
+        engine_->cancel(id);
+        engine::Event event;
+        event.finish.emplace();
+        event.finish->reason = engine::FinishReason::failed;
+        event.finish->error = stepped.error();
+        answer->give(std::move(event));
+      }
+      active_.clear();
+    }
+    // First the state, so that who has seen an answer end also sees its pages free.
+    publish_state();
+    dispatch(events);
+  }
+  for (auto& [id, answer] : active_) answer->give(canceled_event());
+  const std::lock_guard lock(mutex_);
+  for (Job& job : jobs_) {
+    if (job.answer) {
+      job.answer->give(canceled_event());
+    } else {
+      job.embedding->result = fail(ErrorCode::canceled, "the server is stopping");
+      job.embedding->done = true;
+    }
+  }
+  jobs_.clear();
+  embedded_.notify_all();
+}
+
+}  // namespace mullama::server

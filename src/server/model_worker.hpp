@@ -1,0 +1,111 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/result.hpp"
+#include "engine/engine.hpp"
+#include "server/service.hpp"
+
+namespace mullama::server {
+
+/// One request's way through a worker: the events that its caller has not taken yet. Thread-safe.
+class Answer {
+ public:
+  /// The next events, at most after `patience`; none yet if the vector is empty.
+  [[nodiscard]] std::vector<engine::Event> take(std::chrono::milliseconds patience);
+
+ private:
+  friend class ModelWorker;
+  void give(engine::Event event);
+
+  std::mutex mutex_;
+  std::condition_variable news_;
+  std::vector<engine::Event> events_;
+  // Of the worker, under its mutex:
+  std::optional<engine::RequestId> running_;
+  bool canceled_ = false;
+  double queued_ = 0;
+};
+
+struct WorkerParams {
+  engine::ContextParams context;
+  uint64_t cache_bytes = UINT64_MAX;  ///< KV pages kept for reuse by no sequence.
+  uint32_t max_queue = 512;           ///< Requests that may wait beside those that run.
+};
+
+/// Runs the requests for one model in a thread of its own, which alone touches the engine. Requests start in
+/// the order in which they came. Thread-safe.
+class ModelWorker {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<ModelWorker>> start(std::shared_ptr<engine::LoadedModel> model,
+                                                                  const WorkerParams& params);
+  /// Ends every request as canceled.
+  ~ModelWorker();
+
+  /// `unavailable` if the queue is full. What the engine has against the request comes as an event.
+  [[nodiscard]] Result<std::shared_ptr<Answer>> submit(engine::Request request);
+  /// Ends a request before the worker's next step; one that waits gives its place free at once.
+  void cancel(const std::shared_ptr<Answer>& answer);
+  /// The pooled embedding of a text. Waits for its turn, and gives up when `client_gone`.
+  [[nodiscard]] Result<std::vector<float>> embed(std::vector<text::TokenId> tokens,
+                                                 const std::function<bool()>& client_gone);
+
+  struct State {
+    size_t running = 0;
+    size_t waiting = 0;
+    uint64_t kv_bytes_used = 0;
+    uint64_t cache_bytes = 0;
+    uint64_t evictions = 0;
+    std::vector<engine::Engine::SlotView> slots;
+  };
+  /// As after the last step.
+  [[nodiscard]] State state() const;
+  [[nodiscard]] const engine::ContextShape& shape() const { return shape_; }
+  [[nodiscard]] uint64_t cache_limit() const { return cache_limit_; }
+
+ private:
+  struct Embedding {
+    std::vector<text::TokenId> tokens;
+    Result<std::vector<float>> result;
+    bool done = false;
+  };
+  struct Job {
+    std::shared_ptr<Answer> answer;
+    engine::Request request;
+    std::shared_ptr<Embedding> embedding;  ///< In place of the other two.
+    std::chrono::steady_clock::time_point since;
+  };
+
+  ModelWorker() = default;
+  void run();
+  [[nodiscard]] Status check_queue() const;
+  void begin(Job job);
+  void compute(Embedding& embedding);
+  void dispatch(std::vector<engine::Event>& events);
+  void publish_state();
+  [[nodiscard]] uint64_t cached_bytes() const;
+
+  std::unique_ptr<engine::Engine> engine_;
+  engine::ContextShape shape_;
+  uint64_t cache_limit_ = 0;
+  uint32_t max_queue_ = 0;
+  uint32_t pooling_ = 0;
+  std::vector<std::pair<engine::RequestId, std::shared_ptr<Answer>>> active_;  // of the thread
+
+  mutable std::mutex mutex_;
+  std::condition_variable news_;
+  std::condition_variable embedded_;
+  std::deque<Job> jobs_;
+  State state_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace mullama::server

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "server/http.hpp"
+#include "server/service.hpp"
+
+namespace mullama::server {
+
+/// Each adds the routes of one wire format, and how it tells errors. `service` outlives the router.
+void add_ollama_routes(Router& router, Service& service);
+void add_openai_routes(Router& router, Service& service);
+void add_anthropic_routes(Router& router, Service& service);
+
+}  // namespace mullama::server
