@@ -138,6 +138,7 @@ typedef struct mullama_generate_params {
   bool parse_special;      /* true */
   const char* grammar;     /* GBNF, or NULL */
   const char* json_schema; /* a JSON Schema, "json", or NULL */
+  bool render_special;     /* false */
 } mullama_generate_params;
 
 /* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to

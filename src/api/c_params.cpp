@@ -91,6 +91,7 @@ mullama::GenerateOptions to_cpp(const mullama_generate_params& params) {
   }
   out.ignore_end_of_generation = params.ignore_end_of_generation;
   out.parse_special = params.parse_special;
+  out.render_special = params.render_special;
   out.grammar = text_or_empty(params.grammar);
   out.json_schema = text_or_empty(params.json_schema);
   return out;

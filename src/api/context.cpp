@@ -272,7 +272,7 @@ MemoryInfo Context::memory_info() const {
   info.kv_cache_used = impl_->kv_bytes_used.load(std::memory_order_relaxed);
   info.scratch_size = engine.model().scratch_bytes();
   info.output_size = shape.output_bytes;
-  info.tokenizer_size = text::Tokenizer::bytes_needed(engine.model().file()).value_or(0);
+  info.tokenizer_size = impl_->model.impl()->tokenizer_bytes;
   info.total_allocated = info.model_size + info.kv_cache_size + info.scratch_size + info.output_size +
                          info.tokenizer_size + shape.page_table_bytes + shape.sequence_bytes;
   info.key_type = api::from_kernel(shape.kv.key_type);

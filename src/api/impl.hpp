@@ -16,6 +16,7 @@ namespace mullama {
 struct Model::Impl {
   std::shared_ptr<engine::LoadedModel> loaded;
   std::optional<text::ChatTemplate> chat;
+  uint64_t tokenizer_bytes = 0;
   api::Counted<api::ModelTag> alive;
 };
 

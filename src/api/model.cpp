@@ -47,6 +47,7 @@ Model Model::load_with_params(const std::string& path, const ModelParams& params
   auto impl = std::make_shared<Impl>();
   impl->loaded =
       value_or_throw(engine::LoadedModel::load(path, api::to_engine(params), memory::Ledger::process()));
+  impl->tokenizer_bytes = value_or_throw(text::Tokenizer::bytes_needed(impl->loaded->file()));
   impl->chat = value_or_throw(text::ChatTemplate::from_file(impl->loaded->file()));
   return Model(std::move(impl));
 }

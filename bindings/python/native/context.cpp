@@ -281,6 +281,7 @@ GenerateOptions generate_options(nb::handle from) {
   out.stop = nb::cast<std::vector<std::string>>(from.attr("stop"));
   out.ignore_end_of_generation = nb::cast<bool>(from.attr("ignore_end_of_generation"));
   out.parse_special = nb::cast<bool>(from.attr("parse_special"));
+  out.render_special = nb::cast<bool>(from.attr("render_special"));
   out.grammar = nb::cast<std::string>(from.attr("grammar"));
   out.json_schema = nb::cast<std::string>(from.attr("json_schema"));
   return out;
@@ -301,6 +302,8 @@ nb::dict result_fields(const GenerateResult& from) {
   out["prompt_tokens"] = from.prompt_tokens;
   out["prompt_evaluated"] = from.prompt_evaluated;
   out["generated_tokens"] = from.generated_tokens;
+  out["drafted_tokens"] = from.drafted_tokens;
+  out["accepted_tokens"] = from.accepted_tokens;
   out["prompt_seconds"] = from.prompt_seconds;
   out["generate_seconds"] = from.generate_seconds;
   out["receipt"] = receipt;

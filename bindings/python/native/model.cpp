@@ -64,6 +64,7 @@ ContextParams context_params(nb::handle from) {
     out.kv_cache_type_v = kv_cache_type_from_string(*values);
   }
   out.kv_rotate = field<bool>(from, "kv_rotate");
+  out.lookup = field<std::uint32_t>(from, "lookup");
   return out;
 }
 

@@ -64,6 +64,8 @@ class ContextParams:
     """For values, if not as for keys."""
     kv_rotate: bool = True
     """Rotate before quantizing to q8_0 or q4_0, which keeps more of the precision."""
+    lookup: int = 0
+    """Tokens that a step may guess from the text so far; answers are the same, and sooner where they repeat."""
 
     def __post_init__(self) -> None:
         self.kv_cache_type = KvCacheType(_mullama._kv_cache_type(self.kv_cache_type))
@@ -119,6 +121,7 @@ class GenerateOptions:
     stop: List[str] = field(default_factory=list)
     ignore_end_of_generation: bool = False
     parse_special: bool = True
+    render_special: bool = False
     grammar: str = ""
     json_schema: str = ""
 
@@ -172,6 +175,10 @@ class GenerateResult:
     prompt_tokens: int
     prompt_evaluated: int
     generated_tokens: int
+    drafted_tokens: int
+    """Guessed by lookup,"""
+    accepted_tokens: int
+    """and of them those that were right."""
     prompt_seconds: float
     generate_seconds: float
     receipt: Receipt
