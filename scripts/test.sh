@@ -9,6 +9,15 @@ cd "$(dirname "$0")/.."
 
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(fuzz asan release)
+for part in "${parts[@]}"; do
+  case $part in
+    release | asan | tsan | fuzz) ;;
+    *)
+      sed -n '2,6s/^# \{0,1\}//p' scripts/test.sh >&2
+      exit 4
+      ;;
+  esac
+done
 fuzz_seconds=${MULLAMA_FUZZ_SECONDS:-60}
 jobs=$(nproc)
 asan_tests=(gguf_test gguf_access_test memory_test quant_test sampling_grammar_test sampling_chain_test

@@ -352,7 +352,8 @@ class MULLAMA_API Context {
                                  const std::function<bool(const StreamToken&)>& on_token = nullptr);
 
   /// Answers the conversation `messages_json` (OpenAI's shape) with the model's chat template; the part of
-  /// the prompt that the context already holds is not computed again.
+  /// the prompt that the context already holds is not computed again. A grammar or a schema holds for what
+  /// follows the thought of a model that thinks first.
   GenerateResult chat(std::string_view messages_json, const GenerateOptions& options,
                       const std::function<bool(const StreamToken&)>& on_token = nullptr);
 

@@ -162,13 +162,11 @@ GenerateResult Context::chat(std::string_view messages_json, const GenerateOptio
   return api::run(stream_chat(messages_json, options), on_token);
 }
 
-TokenStream Context::stream(std::string_view prompt, const GenerateOptions& options) {
-  // Only the start of a text begins a sequence: a continuation gets no second BOS.
-  const bool start = impl_->engine->session_tokens().empty();
-  return stream_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options);
-}
+namespace {
 
-TokenStream Context::stream_tokens(std::span<const Token> prompt, const GenerateOptions& options) {
+/// `frame` is what the options' format stands in.
+engine::Request request_for(engine::Engine& engine, std::span<const Token> prompt,
+                            const GenerateOptions& options, sampling::GrammarFrame frame) {
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
   request.sampler = api::to_sampling(options.sampler);
@@ -177,8 +175,20 @@ TokenStream Context::stream_tokens(std::span<const Token> prompt, const Generate
   request.ignore_end_of_generation = options.ignore_end_of_generation;
   request.render_special = options.render_special;
   request.constraint = value_or_throw(
-      engine::make_constraint(impl_->engine->model(), {options.grammar, options.json_schema, {}}));
-  return TokenStream(TokenStream::Impl::start(impl_, std::move(request)));
+      engine::make_constraint(engine.model(), {options.grammar, options.json_schema, std::move(frame)}));
+  return request;
+}
+
+}  // namespace
+
+TokenStream Context::stream(std::string_view prompt, const GenerateOptions& options) {
+  // Only the start of a text begins a sequence: a continuation gets no second BOS.
+  const bool start = impl_->engine->session_tokens().empty();
+  return stream_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options);
+}
+
+TokenStream Context::stream_tokens(std::span<const Token> prompt, const GenerateOptions& options) {
+  return TokenStream(TokenStream::Impl::start(impl_, request_for(*impl_->engine, prompt, options, {})));
 }
 
 TokenStream Context::stream_chat(std::string_view messages_json, const GenerateOptions& options) {
@@ -196,7 +206,10 @@ TokenStream Context::stream_chat(std::string_view messages_json, const GenerateO
   const auto keep = std::min<size_t>(static_cast<size_t>(common.second - tokens.begin()), tokens.size() - 1);
   engine.truncate_session(static_cast<uint32_t>(keep));
   const size_t kept = engine.session_tokens().size();
-  TokenStream answer = stream_tokens(std::span(tokens).subspan(kept), options);
+  const auto& model = *impl_->model.impl();
+  TokenStream answer(
+      TokenStream::Impl::start(impl_, request_for(engine, std::span(tokens).subspan(kept), options,
+                                                  engine::thought_frame(*model.chat, prompt, true))));
   answer.impl_->prompt_tokens = static_cast<uint32_t>(tokens.size());
   return answer;
 }
