@@ -72,7 +72,9 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
   }
   if (arguments.max_tokens) settings.max_tokens = *arguments.max_tokens;
   settings.print.word_wrap = !arguments.no_word_wrap;
-  if (!arguments.format.empty()) MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
+  if (!arguments.format.empty()) {
+    MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
+  }
   return settings;
 }
 
