@@ -46,6 +46,8 @@ class ChatSession {
 
   /// Forgets the turns; the KV cache's memory is kept.
   void clear();
+  /// Gives the memory of KV pages that hold none of the conversation back to the system.
+  void release_idle() { context_.release_idle(); }
   /// Replaces the context, with the conversation kept.
   void resize(std::uint32_t n_ctx);
   void set_system(std::string text) { system_ = std::move(text); }

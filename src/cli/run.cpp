@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/admission.hpp"
 #include "cli/command.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/input.hpp"
@@ -71,6 +72,10 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     }
   }
   if (arguments.max_tokens) settings.max_tokens = *arguments.max_tokens;
+  // -2 is other tools' way to say: until the context is full.
+  if (settings.max_tokens < -2) {
+    return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
+  }
   settings.print.word_wrap = !arguments.no_word_wrap;
   if (!arguments.format.empty()) {
     MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
@@ -108,6 +113,7 @@ Answer answer_at_once(ChatSession& session, const std::string& prompt, const Run
     printer.print(answer.content, false);
     printer.finish();
   }
+  if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + statistics_text(session, answer));
   return answer;
 }
@@ -124,7 +130,7 @@ Result<int> run(const RunArguments& arguments) {
     }
   }
   MULLAMA_ASSIGN(std::unique_ptr<ChatSession> session,
-                 open_session(arguments.model, arguments.settings.engine, arguments.quiet));
+                 open_session(arguments.model, arguments.settings, arguments.quiet));
   if (arguments.system) session->set_system(*arguments.system);
   MULLAMA_ASSIGN(RunSettings settings, settle(arguments, session->texts().parameters));
   if (interactive) return run_repl(std::move(session), std::move(settings), prompt);
@@ -155,15 +161,16 @@ Result<std::string> read_format(const std::string& format) {
   return text;
 }
 
-Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments,
+Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const RunSettings& settings,
                                                   bool quiet) {
   MULLAMA_ASSIGN(store::StoredModel model, find_model(name, quiet));
   MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
-  MULLAMA_ASSIGN(EngineParams params, resolve(arguments, texts.parameters));
+  MULLAMA_ASSIGN(EngineParams params, resolve(settings.engine, texts.parameters));
   if (!texts.adapters.empty()) {
     return fail(ErrorCode::unsupported, "model '{}' has adapters, which this version cannot apply", name);
   }
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
+  MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
   const Spinner spinner("loading " + model.name, quiet);
   return std::make_unique<ChatSession>(std::move(model), std::move(texts), std::move(params));
 }
@@ -184,6 +191,7 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
         "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size\n",
         session.memory_info().context_size));
   }
+  if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + statistics_text(session, answer));
   return answer;
 }
@@ -213,6 +221,10 @@ void add_run(CLI::App& app, Action& action) {
   command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
   add_sampling_options(*command, arguments->sampling);
   add_engine_options(*command, arguments->settings.engine);
+  command->add_flag("--fit", arguments->settings.fit,
+                    "Choose the context and KV type that fit the budget, or the memory there is");
+  command->add_flag("--release-idle", arguments->settings.release_idle,
+                    "Give the memory of unused KV pages back after each answer");
   command->footer(
       "Examples:\n"
       "  mullama run smollm2:135m \"Why is the sky blue?\"\n"

@@ -103,7 +103,7 @@ Status set_parameter(ReplState& state, std::string rest) {
     state.session->resize(static_cast<uint32_t>(cells));
     state.settings.engine.ctx_size = static_cast<uint32_t>(cells);
   } else if (name == "num_predict") {
-    MULLAMA_ASSIGN(const int64_t limit, integer(name, rest, -1, INT32_MAX));
+    MULLAMA_ASSIGN(const int64_t limit, integer(name, rest, -2, INT32_MAX));
     state.settings.max_tokens = static_cast<int32_t>(limit);
   } else if (name == "num_gpu") {
     MULLAMA_ASSIGN(const int64_t layers, integer(name, rest, -1, INT32_MAX));
@@ -199,7 +199,7 @@ Status show(const ReplState& state, std::string rest) {
 
 Status load(ReplState& state, const std::string& name) {
   if (name.empty()) return fail(ErrorCode::invalid_argument, "usage: /load <model>");
-  MULLAMA_ASSIGN(auto session, open_session(name, state.settings.engine, false));
+  MULLAMA_ASSIGN(auto session, open_session(name, state.settings, false));
   state.session = std::move(session);
   write_note(fmt::format("Loaded model '{}'\n", state.session->stored().name));
   return {};

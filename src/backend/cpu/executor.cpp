@@ -35,7 +35,7 @@ Executor::Executor(const kernels::KernelTable& kernels, ThreadTeam& team, const 
 }
 
 Status Executor::run() {
-  team_.run([this](unsigned worker) { execute(worker); });
+  team_.run_elastic([this](unsigned worker) { execute(worker); });
   const uint32_t last = progress_[0].phase - 1;
   if (stops_[last & 1].load(std::memory_order_relaxed))
     return fail(ErrorCode::canceled, "the run was canceled");

@@ -22,59 +22,95 @@ struct TileInput {
   size_t stride;  ///< From one column to the next.
 };
 
-/// sums[c][16] += tile . input column c over `blocks` blocks of 32 columns.
-template <class L, class Kind, int kColumns>
-[[gnu::noinline]] void dot_tile(const uint8_t* tile, const TileInput& input, uint32_t blocks, float* sums,
-                                size_t sums_stride) {
+/// How many tiles and input columns a micro-kernel takes at once: what the registers of an instruction set
+/// hold.
+template <class L>
+struct Grip {
+  static constexpr int tiles() {
+    if constexpr (requires { L::kDotTiles; }) return L::kDotTiles;
+    return 1;
+  }
+  static constexpr int columns() {
+    if constexpr (requires { L::kDotColumns; }) return L::kDotColumns;
+    return 4;
+  }
+  static constexpr int kTiles = tiles();
+  static constexpr int kColumns = columns();
+};
+
+/// sums[c][t][16] += tile t . input column c over `blocks` blocks of 32 columns. Tiles lie `tile_stride`
+/// bytes apart, sums of a column one after the other. Asks meanwhile for the input that lies `ahead` bytes
+/// on.
+template <class L, class Kind, int kTiles, int kColumns>
+[[gnu::noinline]] void dot_tile(const uint8_t* tile, size_t tile_stride, const TileInput& input, size_t ahead,
+                                uint32_t blocks, float* sums, size_t sums_stride) {
   using F = typename L::F;
   using I = typename L::I;
   using Dot = typename L::template Dot<Kind::bits>;
   constexpr int kQuads = 8 / Kind::groups;
   constexpr uint32_t kBlockBytes = 512 + 64 * Kind::groups * (Kind::minimum ? 2 : 1);
   const ActivationBlock* in[kColumns];
-  F acc[kColumns];
+  F acc[kTiles][kColumns];
 #pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) {
     in[c] = reinterpret_cast<const ActivationBlock*>(input.blocks + static_cast<size_t>(c) * input.stride);
-    acc[c] = L::load(sums + static_cast<size_t>(c) * sums_stride);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTiles; ++t) {
+      acc[t][c] = L::load(sums + static_cast<size_t>(c) * sums_stride + static_cast<size_t>(t) * kLanes);
+    }
   }
   for (uint32_t b = 0; b < blocks; ++b, tile += kBlockBytes) {
 #pragma GCC unroll 2
     for (int g = 0; g < Kind::groups; ++g) {
-      I total[kColumns];
-      typename Dot::Sum sum[kColumns];
+      I total[kTiles][kColumns];
+      typename Dot::Sum sum[kTiles][kColumns];
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) {
-        sum[c] = Dot::zero();
-        if constexpr (Kind::offset == Dot::kTaken) {
-          total[c] = L::splat_int(0);
-        } else {
-          total[c] = L::splat_int((Dot::kTaken - Kind::offset) *
-                                  (Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]}));
+        if (g == 0) __builtin_prefetch(reinterpret_cast<const uint8_t*>(in[c]) + ahead);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTiles; ++t) {
+          sum[t][c] = Dot::zero();
+          if constexpr (Kind::offset == Dot::kTaken) {
+            total[t][c] = L::splat_int(0);
+          } else {
+            total[t][c] = L::splat_int((Dot::kTaken - Kind::offset) *
+                                       (Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]}));
+          }
         }
       }
 #pragma GCC unroll 8
       for (int k = 0; k < kQuads; ++k) {
         const int quad = g * kQuads + k;
-        const typename Dot::Weights weights = Dot::weights(L::load_int(tile + 64 * quad));
+        typename Dot::Weights weights[kTiles];
+#pragma GCC unroll 8
+        for (int t = 0; t < kTiles; ++t) {
+          weights[t] = Dot::weights(L::load_int(tile + static_cast<size_t>(t) * tile_stride + 64 * quad));
+        }
 #pragma GCC unroll 8
         for (int c = 0; c < kColumns; ++c) {
-          sum[c] = Dot::step(sum[c], weights, in[c]->q, quad);
-          if ((k + 1) % Dot::kFoldEvery == 0 || k + 1 == kQuads) {
-            total[c] = Dot::fold(total[c], sum[c]);
-            sum[c] = Dot::zero();
+#pragma GCC unroll 8
+          for (int t = 0; t < kTiles; ++t) {
+            sum[t][c] = Dot::step(sum[t][c], weights[t], in[c]->q, quad);
+            if ((k + 1) % Dot::kFoldEvery == 0 || k + 1 == kQuads) {
+              total[t][c] = Dot::fold(total[t][c], sum[t][c]);
+              sum[t][c] = Dot::zero();
+            }
           }
         }
       }
-      const F scale = L::load(reinterpret_cast<const float*>(tile + 512 + 64 * g));
 #pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) {
-        acc[c] = L::fma(L::mul(scale, L::splat(in[c]->scale)), L::to_float(total[c]), acc[c]);
-        if constexpr (Kind::minimum) {
-          const float input_sum =
-              Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
-          const F minimum = L::load(reinterpret_cast<const float*>(tile + 512 + 64 * (Kind::groups + g)));
-          acc[c] = L::fma(minimum, L::splat(input_sum), acc[c]);
+      for (int t = 0; t < kTiles; ++t) {
+        const uint8_t* const at = tile + static_cast<size_t>(t) * tile_stride + 512 + 64 * g;
+        const F scale = L::load(reinterpret_cast<const float*>(at));
+#pragma GCC unroll 8
+        for (int c = 0; c < kColumns; ++c) {
+          acc[t][c] = L::fma(L::mul(scale, L::splat(in[c]->scale)), L::to_float(total[t][c]), acc[t][c]);
+          if constexpr (Kind::minimum) {
+            const float input_sum =
+                Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
+            const F minimum = L::load(reinterpret_cast<const float*>(at + 64 * Kind::groups));
+            acc[t][c] = L::fma(minimum, L::splat(input_sum), acc[t][c]);
+          }
         }
       }
     }
@@ -82,21 +118,11 @@ template <class L, class Kind, int kColumns>
     for (int c = 0; c < kColumns; ++c) ++in[c];
   }
 #pragma GCC unroll 8
-  for (int c = 0; c < kColumns; ++c) L::store(sums + static_cast<size_t>(c) * sums_stride, acc[c]);
-}
-
-template <class L, class Kind>
-[[gnu::always_inline]] inline void dot_columns(const uint8_t* tile, const TileInput& input, uint32_t columns,
-                                               uint32_t blocks, float* sums, size_t sums_stride) {
-  switch (columns) {
-    case 4:
-      return dot_tile<L, Kind, 4>(tile, input, blocks, sums, sums_stride);
-    case 3:
-      return dot_tile<L, Kind, 3>(tile, input, blocks, sums, sums_stride);
-    case 2:
-      return dot_tile<L, Kind, 2>(tile, input, blocks, sums, sums_stride);
-    default:
-      return dot_tile<L, Kind, 1>(tile, input, blocks, sums, sums_stride);
+  for (int c = 0; c < kColumns; ++c) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTiles; ++t) {
+      L::store(sums + static_cast<size_t>(c) * sums_stride + static_cast<size_t>(t) * kLanes, acc[t][c]);
+    }
   }
 }
 
@@ -247,6 +273,21 @@ template <class L, template <class> class TileType, int kColumns>
   }
 }
 
+/// Calls body(rest) with the constants kMost, kMost / 2 rounded up to even, ... that together make `count`.
+template <int kMost, class Body>
+[[gnu::always_inline]] inline void cut(uint32_t count, Body&& body) {
+  uint32_t at = 0;
+  for (; at + kMost <= count; at += kMost) body(at, Constant<kMost>{});
+  if constexpr (kMost > 1) {
+    constexpr int kNext = kMost > 4 ? 4 : kMost / 2;
+    if (at < count) {
+      cut<kNext>(
+          count - at, [&](uint32_t more, auto size)
+                          __attribute__((always_inline)) { body(at + more, size); });
+    }
+  }
+}
+
 /// Many columns: rows are unpacked from the file's blocks into tiles of 16 rows, a piece of columns at a time
 /// small enough for the first-level cache, and each tile meets all input columns before the next is unpacked.
 /// Sums wait in the workspace between pieces, so that every sum is one chain over the columns in order.
@@ -257,8 +298,11 @@ template <class L, template <class> class TileType>
   using Kind = typename KindOf<L, TileType>::Kind;
   constexpr uint32_t kUnits = Plan::kPieceBlocks / kShape.blocks;  // File blocks of a row in a piece.
   constexpr uint32_t kSumStride = Plan::kTiles * kLanes;
+  constexpr uint32_t kPieceBytes = kUnits * kShape.file_bytes;
+  constexpr uint32_t kAtOnce = Grip<L>::kTiles;
   static_assert(kShape.block_bytes() <= Plan::kLargestBlock);
   static_assert(kShape.file_bytes <= Plan::kLargestFileBlock * kShape.blocks);
+  static_assert(Plan::kTiles % kAtOnce == 0);
 
   uint8_t* const tiles = args.workspace;
   auto* const sums = reinterpret_cast<float*>(args.workspace + Plan::kSumsAt);
@@ -268,12 +312,12 @@ template <class L, template <class> class TileType>
   for (uint32_t row = args.row_begin; row < args.row_end; row += kSumStride) {
     const uint32_t rows = args.row_end - row < kSumStride ? args.row_end - row : kSumStride;
     const uint32_t used = (rows + kLanes - 1) / kLanes;
+    const uint8_t* const begin = args.weight.data + row * stride;
     __builtin_memset(sums, 0, columns * kSumStride * sizeof(float));
     for (uint32_t unit = 0; unit < units; unit += kUnits) {
       const uint32_t count = units - unit < kUnits ? units - unit : kUnits;
       for (uint32_t t = 0; t < used; ++t) {
-        const uint8_t* from =
-            args.weight.data + (row + t * kLanes) * stride + size_t{unit} * kShape.file_bytes;
+        const uint8_t* from = begin + t * kLanes * stride + size_t{unit} * kShape.file_bytes;
         size_t from_stride = stride;
         if (rows - t * kLanes < kLanes) {
           from_stride = pad_rows(from, stride, rows - t * kLanes, size_t{count} * kShape.file_bytes,
@@ -288,14 +332,26 @@ template <class L, template <class> class TileType>
       }
       const uint32_t blocks = count * kShape.blocks;
       const size_t input_at = size_t{unit} * kShape.blocks * sizeof(ActivationBlock);
-      for (uint32_t c = 0; c < columns; c += Plan::kColumnGroup) {
-        const uint32_t group = columns - c < Plan::kColumnGroup ? columns - c : Plan::kColumnGroup;
-        const TileInput in{input + c * args.input_stride + input_at, args.input_stride};
-        for (uint32_t t = 0; t < used; ++t) {
-          dot_columns<L, Kind>(tiles + t * Plan::kTileBytes, in, group, blocks,
-                               sums + c * kSumStride + t * kLanes, kSumStride);
-        }
-      }
+      // The weights of the next piece come from memory while this one is swept, a few rows a step.
+      const uint8_t* const next = begin + size_t{unit + kUnits} * kShape.file_bytes;
+      uint32_t asked = unit + kUnits < units ? 0 : rows;
+      const uint32_t ask = rows * Grip<L>::kColumns / columns + 1;
+      cut<Grip<L>::kColumns>(
+          columns, [&](uint32_t c, auto group) __attribute__((always_inline)) {
+            constexpr int kGroup = decltype(group)::value;
+            for (uint32_t end = asked + ask; asked < end && asked < rows; ++asked) {
+              for (uint32_t at = 0; at < kPieceBytes; at += 64)
+                __builtin_prefetch(next + asked * stride + at);
+            }
+            const TileInput in{input + c * args.input_stride + input_at, args.input_stride};
+            size_t ahead = c + 2 * kGroup <= columns ? kGroup * args.input_stride : 0;
+            // The last pair of an odd number of tiles computes one twice, into sums that nobody reads.
+            for (uint32_t t = 0; t < used; t += kAtOnce, ahead = 0) {
+              const size_t tile_stride = t + kAtOnce <= used ? Plan::kTileBytes : 0;
+              dot_tile<L, Kind, kAtOnce, kGroup>(tiles + t * Plan::kTileBytes, tile_stride, in, ahead, blocks,
+                                                 sums + c * kSumStride + t * kLanes, kSumStride);
+            }
+          });
     }
     for (uint32_t c = 0; c < columns; ++c) {
       for (uint32_t t = 0; t < used; ++t) {

@@ -90,6 +90,9 @@ def main():
     if not (pathlib.Path(os.environ["MULLAMA_MODELS_DIR"]) / "manifests").is_dir():
         print(f"skipped: {MODEL} is not in the models folder")
         return SKIPPED
+    if subprocess.run([os.environ["MULLAMA_BINARY"], "serve", "--help"], capture_output=True, check=False).returncode != 0:
+        print("skipped: this build of the program has no serve command")
+        return SKIPPED
     node, python = build / "clients" / "node", build / "clients" / "python"
     if any(suite.endswith(".mjs") for suite in suites) and not install_npm(node):
         return SKIPPED
