@@ -23,6 +23,7 @@ void add_render(CLI::App& app, Action& action);
 void add_plan(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
+void add_kv_quality(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_completions(CLI::App& app, Action& action);
 

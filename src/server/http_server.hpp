@@ -30,6 +30,7 @@ class HttpServer {
   void serve();
   /// Takes no new connections and no new requests; those under way are answered. Thread-safe.
   void drain();
+  [[nodiscard]] bool draining() const { return draining_.load(); }
   /// Cuts every connection, too. Thread-safe.
   void stop();
 

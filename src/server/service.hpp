@@ -46,10 +46,11 @@ using Prompt = std::variant<TextPrompt, text::ChatInput, std::vector<text::Token
 
 /// What the answer must look like.
 struct OutputFormat {
-  enum class Kind : uint8_t { none, json, schema, gbnf };
+  enum class Kind : uint8_t { none, json, schema, gbnf, tool_call };
   Kind kind = Kind::none;
   nlohmann::ordered_json schema;  ///< Of Kind::schema.
   std::string grammar;            ///< Of Kind::gbnf.
+  nlohmann::ordered_json tools;   ///< Of Kind::tool_call: the definitions of those that may be called.
 };
 
 /// Whether a model that can think does so. `level` is what a template may take in place of a switch.
@@ -212,9 +213,9 @@ class Service {
   [[nodiscard]] virtual Result<std::vector<store::ModelEntry>> list() = 0;
   [[nodiscard]] virtual Result<ModelDescription> show(const std::string& model) = 0;
   [[nodiscard]] virtual std::vector<RunningModel> running() = 0;
-  /// Brings a model into memory, or changes how long it stays. Returns the seconds it took.
-  [[nodiscard]] virtual Result<double> load(const std::string& model, std::optional<KeepAlive> keep_alive,
-                                            std::optional<uint32_t> num_ctx) = 0;
+  /// Brings a model into memory, or changes how long it stays.
+  [[nodiscard]] virtual Status load(const std::string& model, std::optional<KeepAlive> keep_alive,
+                                    std::optional<uint32_t> num_ctx) = 0;
   /// Takes a model out of memory when its requests are done; not an error if it is not there.
   [[nodiscard]] virtual Status unload(const std::string& model) = 0;
   /// The model to use where a request names none: the first of --model, or the only one loaded.

@@ -1,0 +1,280 @@
+#include "server/generation.hpp"
+
+#include <algorithm>
+
+namespace mullama::server {
+
+namespace {
+
+using sampling::SamplerParams;
+using text::TokenId;
+
+/// Ollama's spelling of parameters that the table has under another name.
+std::string_view table_name(std::string_view name) {
+  return name == "num_probs" ? std::string_view("n_probs") : name;
+}
+
+/// Defaults, then the model's own parameters, then what the client set.
+Result<SamplerParams> settle(const LoadedEntry& entry, const GenerationRequest& asked) {
+  SamplerParams params = asked.sampler;
+  for (const auto& [name, value] : entry.texts.parameters) {
+    if (sampling::find_parameter(table_name(name)) == nullptr) continue;
+    MULLAMA_TRY(sampling::set(params, table_name(name), value));
+  }
+  for (const auto& [name, value] : asked.options) MULLAMA_TRY(sampling::set(params, table_name(name), value));
+  if (asked.top_logprobs >= 0) params.n_probs = asked.top_logprobs;
+  return params;
+}
+
+void add_stops(const LoadedEntry& entry, std::vector<std::string>& stop) {
+  for (const auto& [name, value] : entry.texts.parameters) {
+    const auto* texts = std::get_if<std::vector<std::string>>(&value);
+    if (texts != nullptr && name == "stop") stop.insert(stop.end(), texts->begin(), texts->end());
+  }
+  std::erase(stop, std::string());
+}
+
+int32_t default_max_tokens(const LoadedEntry& entry) {
+  for (const auto& [name, value] : entry.texts.parameters) {
+    const auto* number = std::get_if<int64_t>(&value);
+    if (number != nullptr && name == "num_predict" && *number >= 0)
+      return static_cast<int32_t>(std::min<int64_t>(*number, INT32_MAX));
+  }
+  return -1;
+}
+
+/// The prompt around a gap: prefix, suffix, and the token after which the model fills in what lies between.
+Result<std::vector<TokenId>> encode_infill(const text::Tokenizer& tokenizer, const TextPrompt& prompt,
+                                           const std::string& suffix, const std::string& name) {
+  if (!tokenizer.fim_prefix() || !tokenizer.fim_suffix() || !tokenizer.fim_middle())
+    return fail(ErrorCode::invalid_argument, "\"{}\" does not support insert", name);
+  std::vector<TokenId> tokens;
+  if (tokenizer.add_bos() && tokenizer.bos()) tokens.push_back(*tokenizer.bos());
+  MULLAMA_ASSIGN(const auto before, tokenizer.encode(prompt.text, {false, false}));
+  MULLAMA_ASSIGN(const auto after, tokenizer.encode(suffix, {false, false}));
+  tokens.push_back(*tokenizer.fim_prefix());
+  tokens.insert(tokens.end(), before.begin(), before.end());
+  tokens.push_back(*tokenizer.fim_suffix());
+  tokens.insert(tokens.end(), after.begin(), after.end());
+  tokens.push_back(*tokenizer.fim_middle());
+  return tokens;
+}
+
+/// A prompt as tokens and, where the model's template made it, as text.
+struct EncodedPrompt {
+  std::vector<TokenId> tokens;
+  std::string text;
+};
+
+Result<EncodedPrompt> encode(LoadedEntry& entry, GenerationRequest& asked) {
+  const text::Tokenizer& tokenizer = entry.model->tokenizer();
+  EncodedPrompt out;
+  if (auto* tokens = std::get_if<std::vector<TokenId>>(&asked.prompt)) {
+    out.tokens = std::move(*tokens);
+    return out;
+  }
+  if (const auto* plain = std::get_if<TextPrompt>(&asked.prompt)) {
+    if (!asked.suffix.empty()) {
+      MULLAMA_ASSIGN(out.tokens, encode_infill(tokenizer, *plain, asked.suffix, entry.name));
+      return out;
+    }
+    out.text = plain->text;
+    const bool start = plain->context.empty() && plain->add_special;
+    MULLAMA_ASSIGN(auto tokens, tokenizer.encode(plain->text, {start, plain->parse_special}));
+    out.tokens = plain->context;
+    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
+    return out;
+  }
+  const text::ChatInput chat = with_own_messages(entry, std::get<text::ChatInput>(asked.prompt));
+  MULLAMA_ASSIGN(out.text, entry.chat->render(chat));
+  MULLAMA_ASSIGN(out.tokens, encode_rendered(tokenizer, out.text));
+  return out;
+}
+
+/// Which pieces of an answer are told apart.
+text::AnswerReaderOptions reader_options(const LoadedEntry& entry, const GenerationRequest& asked) {
+  text::AnswerReaderOptions options;
+  const auto* chat = std::get_if<text::ChatInput>(&asked.prompt);
+  options.thinking = asked.think ? asked.think->on : chat != nullptr && entry.chat->supports_thinking();
+  options.tools = chat != nullptr && chat->tools.is_array() && !chat->tools.empty();
+  return options;
+}
+
+}  // namespace
+
+text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat) {
+  if (!chat.messages.is_array()) return chat;
+  auto messages = nlohmann::ordered_json::array();
+  bool has_system = false;
+  for (const auto& message : chat.messages) {
+    const bool is_object = message.is_object() && message.contains("role") && message["role"].is_string();
+    has_system |= is_object && (message["role"] == "system" || message["role"] == "developer");
+  }
+  for (const store::Message& message : entry.texts.messages) {
+    if (message.role == "system" && has_system) continue;
+    has_system |= message.role == "system";
+    messages.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  if (!has_system && entry.texts.system && !entry.texts.system->empty()) {
+    const nlohmann::ordered_json system = {{"role", "system"}, {"content", *entry.texts.system}};
+    messages.insert(messages.begin(), system);
+  }
+  for (auto& message : chat.messages) messages.push_back(std::move(message));
+  chat.messages = std::move(messages);
+  return chat;
+}
+
+Result<std::vector<TokenId>> encode_rendered(const text::Tokenizer& tokenizer, std::string_view prompt) {
+  MULLAMA_ASSIGN(std::vector<TokenId> tokens, tokenizer.encode(prompt, {true, true}));
+  // A template that writes the begin-of-sequence token itself must not get a second one.
+  const auto bos = tokenizer.bos();
+  if (tokens.size() >= 2 && bos && tokens[0] == *bos && tokens[1] == *bos) tokens.erase(tokens.begin());
+  return tokens;
+}
+
+Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& asked) {
+  if (asked.top_logprobs > 20)
+    return fail(ErrorCode::invalid_argument, "top_logprobs must be between 0 and 20");
+  if (asked.think && asked.think->on && !entry.chat->supports_thinking())
+    return fail(ErrorCode::invalid_argument, "\"{}\" does not support thinking", entry.name);
+  if (auto* chat = std::get_if<text::ChatInput>(&asked.prompt); chat != nullptr && asked.think) {
+    if (!chat->variables.is_object()) chat->variables = nlohmann::ordered_json::object();
+    chat->variables["enable_thinking"] = asked.think->on;
+    chat->variables["thinking"] = asked.think->on;
+    if (!asked.think->level.empty()) chat->variables["reasoning_effort"] = asked.think->level;
+  }
+  PreparedRequest prepared;
+  engine::Request& request = prepared.request;
+  MULLAMA_ASSIGN(request.sampler, settle(entry, asked));
+  request.stop = asked.stop;
+  add_stops(entry, request.stop);
+  MULLAMA_ASSIGN(EncodedPrompt prompt, encode(entry, asked));
+  const auto vocabulary = static_cast<TokenId>(entry.model->tokenizer().vocab_size());
+  for (const TokenId token : prompt.tokens) {
+    if (token < 0 || token >= vocabulary)
+      return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", token,
+                  vocabulary);
+  }
+  if (prompt.tokens.empty()) return fail(ErrorCode::invalid_argument, "the prompt has no tokens");
+
+  // A request may ask for less than the model was loaded with, and then gets no more.
+  const uint32_t cells = std::min(entry.plan.shape.n_ctx, asked.num_ctx.value_or(UINT32_MAX));
+  if (prompt.tokens.size() > cells) {
+    return fail(ErrorCode::context_full,
+                "the prompt has {} tokens, but the context holds {}; shorten the prompt or raise num_ctx",
+                prompt.tokens.size(), cells);
+  }
+  const auto room = static_cast<int32_t>(cells - prompt.tokens.size() + 1);
+  const int32_t most = asked.max_tokens.value_or(default_max_tokens(entry));
+  request.max_tokens = most < 0 ? room : std::min(most, room);
+
+  const text::AnswerReaderOptions options = reader_options(entry, asked);
+  prepared.reader = text::make_answer_reader(*entry.chat, prompt.text, options);
+  request.render_special = prepared.reader->wants_special();
+  MULLAMA_ASSIGN(request.constraint, entry.constraints->make(asked.format, prompt.text, options.thinking));
+  request.prompt = std::move(prompt.tokens);
+  return prepared;
+}
+
+LocalGeneration::LocalGeneration(ModelPool::Lease lease, std::shared_ptr<Answer> answer,
+                                 PreparedRequest&& prepared, std::vector<TokenId> prompt,
+                                 std::function<bool()> client_gone, ServiceCounters& counters,
+                                 std::chrono::steady_clock::time_point since)
+    : lease_(std::move(lease)),
+      answer_(std::move(answer)),
+      reader_(std::move(prepared.reader)),
+      wants_log_probs_(prepared.request.sampler.n_probs >= 0),
+      client_gone_(std::move(client_gone)),
+      counters_(counters),
+      since_(since) {
+  summary_.load_seconds = lease_.load_seconds();
+  summary_.tokens = std::move(prompt);
+}
+
+LocalGeneration::~LocalGeneration() {
+  if (ended_) return;
+  ++counters_.canceled;
+  lease_->worker->cancel(answer_);
+}
+
+TokenLogProb LocalGeneration::named(TokenId id, float log_prob) const {
+  return {id, lease_->model->tokenizer().piece(id, true), log_prob};
+}
+
+void LocalGeneration::add(const engine::Event& event, Delta& delta) {
+  if (event.token >= 0) {
+    summary_.tokens.push_back(event.token);
+    if (wants_log_probs_) {
+      ChosenToken chosen{named(event.token, event.logprob), {}};
+      for (const sampling::TokenLogProb& other : event.top)
+        chosen.top.push_back(named(other.id, other.log_prob));
+      delta.tokens.push_back(std::move(chosen));
+    }
+  }
+  if (event.text.empty()) return;
+  text::AnswerParts parts;
+  reader_->feed(event.text, parts);
+  delta.text += parts.text;
+  delta.thinking += parts.thinking;
+  std::ranges::move(parts.tool_calls, std::back_inserter(delta.tool_calls));
+}
+
+Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
+  ended_ = true;
+  text::AnswerParts parts;
+  reader_->finish(parts);
+  delta.text += parts.text;
+  delta.thinking += parts.thinking;
+  std::ranges::move(parts.tool_calls, std::back_inserter(delta.tool_calls));
+
+  summary_.reason = finish.reason;
+  summary_.stop_string = finish.stop_string;
+  summary_.seed = finish.seed;
+  summary_.prompt_tokens = finish.prompt_tokens;
+  summary_.prompt_reused = finish.prompt_reused;
+  summary_.generated = finish.generated;
+  summary_.queue_seconds = finish.queue_seconds;
+  summary_.prompt_seconds = finish.prompt_seconds;
+  summary_.generate_seconds = finish.generate_seconds;
+  summary_.receipt = finish.receipt;
+  summary_.total_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - since_).count();
+  counters_.prompt_tokens += finish.prompt_tokens;
+  counters_.reused_tokens += finish.prompt_reused;
+  counters_.reused_bytes += finish.receipt.prefix_bytes_reused;
+  counters_.generated_tokens += finish.generated;
+  counters_.prompt_microseconds += static_cast<uint64_t>(finish.prompt_seconds * 1e6);
+  counters_.generate_microseconds += static_cast<uint64_t>(finish.generate_seconds * 1e6);
+  if (finish.reason == engine::FinishReason::failed) {
+    ++counters_.failed;
+    if (finish.error) return tl::unexpected<Error>(*finish.error);
+    return fail(ErrorCode::internal, "the request failed");
+  }
+  if (finish.reason == engine::FinishReason::canceled) {
+    ++counters_.canceled;
+    return fail(ErrorCode::canceled, "the request was canceled");
+  }
+  return {};
+}
+
+Result<std::optional<Delta>> LocalGeneration::next() {
+  if (ended_) return std::nullopt;
+  while (true) {
+    const std::vector<engine::Event> events = answer_->take(std::chrono::milliseconds(100));
+    if (events.empty()) {
+      if (client_gone_ && client_gone_()) return fail(ErrorCode::canceled, "the client has gone");
+      continue;
+    }
+    Delta delta;
+    for (const engine::Event& event : events) {
+      add(event, delta);
+      if (event.finish) MULLAMA_TRY(finish(*event.finish, delta));
+    }
+    if (!delta.tool_calls.empty()) summary_.called_tools = true;
+    const bool empty =
+        delta.text.empty() && delta.thinking.empty() && delta.tool_calls.empty() && delta.tokens.empty();
+    if (!empty) return delta;
+    if (ended_) return std::nullopt;
+  }
+}
+
+}  // namespace mullama::server

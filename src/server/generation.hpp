@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/local_service.hpp"
+#include "server/model_pool.hpp"
+#include "server/service.hpp"
+#include "text/chat/answer_reader.hpp"
+
+namespace mullama::server {
+
+/// Takes the steps from what was asked to what the engine runs.
+struct PreparedRequest {
+  engine::Request request;
+  std::unique_ptr<text::AnswerReader> reader;
+};
+[[nodiscard]] Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& asked);
+
+/// The conversation behind the model's own system message, unless it has one, and its own first messages.
+[[nodiscard]] text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat);
+
+/// The tokens of a prompt that a chat template made.
+[[nodiscard]] Result<std::vector<text::TokenId>> encode_rendered(const text::Tokenizer& tokenizer,
+                                                                 std::string_view prompt);
+
+/// An answer by a worker of this process.
+class LocalGeneration final : public Generation {
+ public:
+  LocalGeneration(ModelPool::Lease lease, std::shared_ptr<Answer> answer, PreparedRequest&& prepared,
+                  std::vector<text::TokenId> prompt, std::function<bool()> client_gone,
+                  ServiceCounters& counters, std::chrono::steady_clock::time_point since);
+  ~LocalGeneration() override;
+
+  Result<std::optional<Delta>> next() override;
+  const Summary& summary() const override { return summary_; }
+  const std::string& model() const override { return lease_->name; }
+
+ private:
+  void add(const engine::Event& event, Delta& delta);
+  [[nodiscard]] Status finish(const engine::Finish& finish, Delta& delta);
+  [[nodiscard]] TokenLogProb named(text::TokenId id, float log_prob) const;
+
+  ModelPool::Lease lease_;
+  std::shared_ptr<Answer> answer_;
+  std::unique_ptr<text::AnswerReader> reader_;
+  bool wants_log_probs_ = false;
+  std::function<bool()> client_gone_;
+  ServiceCounters& counters_;
+  std::chrono::steady_clock::time_point since_;
+  Summary summary_;
+  bool ended_ = false;
+};
+
+}  // namespace mullama::server

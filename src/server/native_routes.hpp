@@ -1,0 +1,28 @@
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "server/http.hpp"
+#include "server/http_protocol.hpp"
+#include "server/local_service.hpp"
+
+namespace mullama::server {
+
+/// What the routes about the server itself look at. All of it outlives the router.
+struct ServerState {
+  LocalService* service = nullptr;
+  const HttpCounters* http = nullptr;  ///< Set before serving.
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  uint32_t parallel = 1;
+};
+
+/// Ledger, budget, residency, models and uptime: what /memory answers and `daemon status` prints. Bytes.
+[[nodiscard]] Result<nlohmann::ordered_json> memory_status(ServerState& state);
+/// The same figures and all counters in Prometheus' text format.
+[[nodiscard]] std::string metrics_text(ServerState& state);
+
+/// health, metrics, props, slots, tokenize, detokenize, apply-template, completion, memory.
+void add_native_routes(Router& router, ServerState& state);
+
+}  // namespace mullama::server
