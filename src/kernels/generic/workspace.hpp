@@ -19,13 +19,18 @@ struct BlockPlan {
   static constexpr size_t kTileBytes = size_t{kPieceBlocks} * kLargestBlock;
   static constexpr size_t kSumsAt = kTiles * kTileBytes;
   static constexpr size_t kTailAt = kSumsAt + size_t{kSumColumns} * kTiles * kLanes * sizeof(float);
-  static constexpr size_t kBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
+  /// Few columns use it instead for two stages of 16 rows, of so many bytes each at most.
+  static constexpr uint32_t kStageBytes = 9216;
+  static constexpr size_t kStageHalf = size_t{kLanes} * (kStageBytes + 64);
+
+  static constexpr size_t kManyBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
+  static constexpr size_t kBytes = kManyBytes > 2 * kStageHalf ? kManyBytes : 2 * kStageHalf;
 };
 
 /// Matrix products with F32, F16 and BF16 weights.
 struct FloatPlan {
-  static constexpr uint32_t kRows = 8;      ///< Rows converted to f32 at a time.
-  static constexpr uint32_t kPiece = 512;   ///< Columns of them.
+  static constexpr uint32_t kRows = 32;     ///< Rows converted to f32 at a time.
+  static constexpr uint32_t kPiece = 256;   ///< Columns of them.
   static constexpr uint32_t kColumns = 96;  ///< Input columns whose lane sums the workspace holds.
   static constexpr size_t kSumsAt = size_t{kRows} * kPiece * sizeof(float);
   static constexpr size_t kBytes = kSumsAt + size_t{kRows} * kColumns * kLanes * sizeof(float);

@@ -294,6 +294,7 @@ struct Avx512Lanes {
   static constexpr int kAccumulators = 16;
   static constexpr int kDotTiles = 2;
   static constexpr int kDotColumns = 6;
+  static constexpr int kFloatColumns = 6;
 
   /// Keeps the compiler from putting off additions, which would spill all products before them.
   MULLAMA_LANE I in_order(I x) {
