@@ -77,7 +77,9 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
   }
   settings.print.word_wrap = !arguments.no_word_wrap;
-  if (!arguments.format.empty()) MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
+  if (!arguments.format.empty()) {
+    MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
+  }
   return settings;
 }
 
