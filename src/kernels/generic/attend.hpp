@@ -108,33 +108,31 @@ struct Attend {
     }
   }
 
-  /// Asks for the keys of the block of positions at `position`, which the hardware does not foresee across
-  /// pages.
-  void prefetch_keys(uint32_t position) const {
-    if (position + AttendPlan::kBlock > args.kv_end) return;
-    prefetch(keys(position), AttendPlan::kBlock * kv_bytes(args.kv.key_type, args.kv.key_dim));
+  /// Where the same part of the keys (or values) lies that is computed kAhead positions later. Memory is
+  /// asked for it line by line during conversion: the hardware foresees nothing beyond a page, and a burst of
+  /// requests would wait for itself. Near the end of the range, the part itself.
+  [[nodiscard]] const uint8_t* keys_ahead(uint32_t position) const {
+    return keys(position + kAhead < args.kv_end ? position + kAhead : position);
   }
-  void prefetch_values(uint32_t position) const {
-    if (position + AttendPlan::kBlock > args.kv_end) return;
-    prefetch(value_row(args.kv, page(position), position % args.kv.page_tokens),
-             AttendPlan::kBlock * kv_bytes(args.kv.value_type, args.kv.value_dim));
-  }
-  static void prefetch(const uint8_t* from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
+  [[nodiscard]] const uint8_t* values_ahead(uint32_t position) const {
+    const uint32_t p = position + kAhead < args.kv_end ? position + kAhead : position;
+    return value_row(args.kv, page(p), p % args.kv.page_tokens);
   }
 
   /// A tile of keys as words: for each block of 32 dims a WordTile, lanes are positions.
-  void convert_key_words(const uint8_t* from, uint8_t* to) const {
+  void convert_key_words(const uint8_t* from, const uint8_t* ahead, uint8_t* to) const {
     const uint32_t dim = args.kv.key_dim;
     constexpr size_t kStride = size_t{2} * kLanes;
-    for (uint32_t d = 0; d < dim; d += kKvBlock, to += WordTile::kBytes, from += kKvBlock * kStride) {
+    for (uint32_t d = 0; d < dim; d += kKvBlock, to += WordTile::kBytes) {
       const uint32_t count = dim - d < kKvBlock ? dim - d : kKvBlock;
       // The bits of f16 and bf16 without the sign are in the order of their magnitudes.
       const I mask = L::splat_int(0x7fff7fff);
       I bits = L::splat_int(0);
       uint32_t i = 0;
-      for (; i + 2 <= count; i += 2)
+      for (; i + 2 <= count; i += 2) {
+        __builtin_prefetch(ahead + i * kStride);
         bits = L::max_words(bits, L::and_int(L::load_int(from + i * kStride), mask));
+      }
       alignas(64) uint8_t both[2 * kStride];
       L::store_int(both, bits);
       F peaks =
@@ -143,6 +141,8 @@ struct Attend {
         peaks = L::max(peaks, magnitudes<L>(load_short<L>(args.kv.key_type, from + i * kStride)));
       }
       pack_words<L>(args.kv.key_type, from, kStride, count, peaks, to);
+      from += kKvBlock * kStride;
+      ahead += kKvBlock * kStride;
     }
   }
 
@@ -218,8 +218,10 @@ struct Attend {
   void word_score_block(uint32_t position) const {
     auto* const tile = reinterpret_cast<uint8_t*>(work.tile);
     const size_t tile_bytes = size_t{key_blocks()} * WordTile::kBytes;
-    for (uint32_t t = 0; t < kTiles; ++t)
-      convert_key_words(keys(position + t * kLanes), tile + t * tile_bytes);
+    for (uint32_t t = 0; t < kTiles; ++t) {
+      const uint32_t at = position + t * kLanes;
+      convert_key_words(keys(at), keys_ahead(at), tile + t * tile_bytes);
+    }
     const bool masked = !all_see(position, position + kTiles * kLanes);
     uint32_t c = 0;
     for (; c + 4 <= columns; c += 4) {
@@ -240,10 +242,7 @@ struct Attend {
   void all_word_scores() const {
     quantize_query_words();
     uint32_t position = args.kv_begin;
-    for (; position + kLanes < args.kv_end; position += AttendPlan::kBlock) {
-      prefetch_keys(position + kAhead);
-      word_score_block<2>(position);
-    }
+    for (; position + kLanes < args.kv_end; position += AttendPlan::kBlock) word_score_block<2>(position);
     if (position < args.kv_end) word_score_block<1>(position);
   }
 
@@ -260,6 +259,7 @@ struct Attend {
     constexpr bool kNibbles = Dot::kBits == 4;
     constexpr int32_t kOffset = kNibbles ? 8 : 128;
     const uint8_t* tile = keys(position);
+    const ptrdiff_t ahead = keys_ahead(position) - tile;
     const uint32_t blocks = args.kv.key_dim / kKvBlock;
     const ActivationBlock* q[kColumns];
     F dots[kColumns];
@@ -279,6 +279,7 @@ struct Attend {
       const uint8_t* bytes = tile + 2 * kLanes;
 #pragma GCC unroll 8
       for (int g = 0; g < 8; ++g) {
+        if (!kNibbles || g < 4) __builtin_prefetch(bytes + ahead + 64 * g);
         I raw = L::load_int(bytes + (kNibbles ? g % 4 : g) * 64);
         if (kNibbles) {
           raw = L::and_int(g < 4 ? raw : L::template shr<4>(raw), L::splat_int(0x0f0f0f0f));
@@ -305,7 +306,6 @@ struct Attend {
   void all_integer_scores() const {
     quantize_queries();
     for (uint32_t position = args.kv_begin; position < args.kv_end; position += kLanes) {
-      if (position % AttendPlan::kBlock == 0) prefetch_keys(position + kAhead);
       const bool masked = !all_see(position, position + kLanes);
       uint32_t c = 0;
       for (; c + 4 <= columns; c += 4) integer_scores<Dot, 4>(c, position, masked);
@@ -456,6 +456,7 @@ struct Attend {
     const uint32_t dim = args.kv.value_dim;
     auto* tile = reinterpret_cast<uint8_t*>(work.tile);
     const uint8_t* const rows = value_row(args.kv, page(position), position % args.kv.page_tokens);
+    const uint8_t* const ahead = values_ahead(position);
     for (uint32_t d = 0; d < dim; d += kKvBlock, tile += 2 * WordTile::kBytes) {
       const uint8_t* from = rows + size_t{2} * d;
       size_t stride = size_t{2} * dim;
@@ -471,6 +472,7 @@ struct Attend {
       const I mask = L::splat_int(0x7fff7fff);
       I bits = L::splat_int(0);
       for (uint32_t i = 0; i < AttendPlan::kBlock; ++i) {
+        __builtin_prefetch(ahead + size_t{2} * (i * size_t{dim} + d));
         bits = L::max_words(bits, L::and_int(L::load_int(from + i * stride), mask));
       }
       alignas(64) uint8_t peaks[64];
@@ -573,6 +575,7 @@ struct Attend {
     const size_t stride = kv_bytes(args.kv.value_type, args.kv.value_dim);
     const uint8_t* row =
         value_row(args.kv, page(position), position % args.kv.page_tokens) + block * block_bytes;
+    const ptrdiff_t ahead = values_ahead(position) - (row - block * block_bytes);
     L::store(steps, L::splat(0.0f));
     L::store(steps + kLanes, L::splat(0.0f));
     for (uint32_t i = 0; i < AttendPlan::kBlock; i += 2, row += 2 * stride) {
@@ -582,6 +585,7 @@ struct Attend {
         low[k] = high[k] = L::splat_int(0);
         if (i + k >= count) continue;
         const uint8_t* from = row + k * stride;
+        __builtin_prefetch(from + ahead);
         steps[i + k] = L::half_at(from);
         if (nibbles) {
           const I q = L::load_bytes(from + 2);
@@ -646,7 +650,6 @@ struct Attend {
     for (uint32_t position = args.kv_begin; position < args.kv_end; position += AttendPlan::kBlock) {
       const uint32_t count =
           args.kv_end - position < AttendPlan::kBlock ? args.kv_end - position : AttendPlan::kBlock;
-      prefetch_values(position + kAhead);
       switch (args.kv.value_type) {
         case KvType::f32:
           weigh_floats(position, count, 0, columns);
