@@ -38,6 +38,16 @@ struct PyModel {
   [[nodiscard]] const Model& get() const;
 };
 
+/// An attribute as a C++ value; a TypeError names it if it is of another type.
+template <class T>
+T field(nb::handle from, const char* name) {
+  try {
+    return nb::cast<T>(from.attr(name));
+  } catch (const nb::cast_error&) {
+    throw nb::type_error((std::string(name) + " is of a wrong type").c_str());
+  }
+}
+
 [[nodiscard]] nb::str text_of(std::string_view bytes);
 /// From the dataclasses of the Python side.
 [[nodiscard]] ModelParams model_params(nb::handle from);

@@ -276,14 +276,14 @@ class PyContext {
 
 GenerateOptions generate_options(nb::handle from) {
   GenerateOptions out;
-  out.max_tokens = nb::cast<std::int32_t>(from.attr("max_tokens"));
+  out.max_tokens = field<std::int32_t>(from, "max_tokens");
   out.sampler = sampler_params(from.attr("sampler"));
-  out.stop = nb::cast<std::vector<std::string>>(from.attr("stop"));
-  out.ignore_end_of_generation = nb::cast<bool>(from.attr("ignore_end_of_generation"));
-  out.parse_special = nb::cast<bool>(from.attr("parse_special"));
-  out.render_special = nb::cast<bool>(from.attr("render_special"));
-  out.grammar = nb::cast<std::string>(from.attr("grammar"));
-  out.json_schema = nb::cast<std::string>(from.attr("json_schema"));
+  out.stop = field<std::vector<std::string>>(from, "stop");
+  out.ignore_end_of_generation = field<bool>(from, "ignore_end_of_generation");
+  out.parse_special = field<bool>(from, "parse_special");
+  out.render_special = field<bool>(from, "render_special");
+  out.grammar = field<std::string>(from, "grammar");
+  out.json_schema = field<std::string>(from, "json_schema");
   return out;
 }
 

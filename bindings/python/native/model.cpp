@@ -4,11 +4,6 @@ namespace mullama::python {
 
 namespace {
 
-template <class T>
-T field(nb::handle from, const char* name) {
-  return nb::cast<T>(from.attr(name));
-}
-
 PyModel load(const std::string& path, nb::handle params) {
   PyModel loaded;
   loaded.warnings = std::make_shared<Warnings>();

@@ -8,7 +8,7 @@ namespace {
 
 template <class T>
 void read(nb::handle from, const char* name, T& out) {
-  out = nb::cast<T>(from.attr(name));
+  out = field<T>(from, name);
 }
 
 using Row = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -40,7 +40,7 @@ SamplerParams sampler_params(nb::handle from) {
   read(from, "mirostat_tau", out.mirostat_tau);
   read(from, "mirostat_eta", out.mirostat_eta);
   read(from, "order", out.order);
-  for (const auto& [token, bias] : nb::cast<nb::dict>(from.attr("logit_bias"))) {
+  for (const auto& [token, bias] : field<nb::dict>(from, "logit_bias")) {
     out.logit_bias.emplace_back(nb::cast<Token>(token), nb::cast<float>(bias));
   }
   return out;
