@@ -1,15 +1,14 @@
 #pragma once
 
+#include <memory>
+#include <mullama/mullama.hpp>
+#include <mutex>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
-
-#include <memory>
-#include <mutex>
-#include <mullama/mullama.hpp>
 #include <string>
 #include <vector>
 
@@ -17,8 +16,8 @@ namespace mullama::python {
 
 namespace nb = nanobind;
 
-/// Lines that the library wants to tell. They come while the interpreter is let go, so they wait here until the
-/// call that caused them is back.
+/// Lines that the library wants to tell. They come while the interpreter is let go, so they wait here until
+/// the call that caused them is back.
 class Warnings {
  public:
   void add(const std::string& line);

@@ -88,7 +88,8 @@ void bind_model(nb::module_& module) {
           },
           nb::arg("token"), nb::arg("render_special") = true)
       .def("_apply_chat_template",
-           [](const PyModel& model, std::string_view messages, bool add_generation_prompt, std::string_view tools) {
+           [](const PyModel& model, std::string_view messages, bool add_generation_prompt,
+              std::string_view tools) {
              return text_of(model.get().apply_chat_template(messages, add_generation_prompt, tools));
            })
       .def("is_end_of_generation",
