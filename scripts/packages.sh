@@ -5,11 +5,11 @@ set -euo pipefail
 build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libfmt-dev nlohmann-json3-dev libcli11-dev libexpected-dev libutf8proc-dev libxxhash-dev
-  libcurl4-openssl-dev libssl-dev libedit-dev
+  libcurl4-openssl-dev libssl-dev libedit-dev libcpp-httplib-dev
   ca-certificates python3 python3-pip
 )
 test_packages=(
-  libgtest-dev libpcre2-dev libssl-dev libcpp-httplib-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
+  libgtest-dev libpcre2-dev libssl-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
   qemu-user g++-aarch64-linux-gnu
   python3-venv python3-dev bindgen
   nodejs npm

@@ -26,6 +26,10 @@ void add_commands(CLI::App& app, Action& action) {
   add_rm(app, action);
   add_tokenize(app, action);
   add_render(app, action);
+  add_serve(app, action);
+  add_daemon(app, action);
+  add_ps(app, action);
+  add_stop(app, action);
   add_plan(app, action);
   add_quantize(app, action);
   add_perplexity(app, action);

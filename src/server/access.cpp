@@ -23,7 +23,8 @@ bool ends_with(std::string_view text, std::string_view end) {
 std::string_view without_port(std::string_view host) {
   if (host.starts_with('[')) {
     const size_t end = host.find(']');
-    return end == std::string_view::npos ? std::string_view() : host.substr(1, end - 1);
+    const bool closed = end != std::string_view::npos && (end + 1 == host.size() || host[end + 1] == ':');
+    return closed ? host.substr(1, end - 1) : std::string_view();
   }
   return host.substr(0, host.find(':'));
 }
@@ -39,7 +40,8 @@ bool is_address(std::string_view host) {
 std::string_view origin_host(std::string_view origin) {
   const size_t scheme = origin.find("://");
   if (scheme == std::string_view::npos) return {};
-  std::string_view rest = origin.substr(scheme + 3);
+  const std::string_view rest = origin.substr(scheme + 3);
+  if (rest.find('@') != std::string_view::npos) return {};
   return without_port(rest.substr(0, rest.find('/')));
 }
 

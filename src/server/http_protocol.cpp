@@ -132,6 +132,8 @@ class HttpProtocol::Engine final : public httplib::Server {
          std::function<void(const HttpLogEntry&)> log)
       : router_(router), access_(access), limits_(limits), counters_(counters), log_(std::move(log)) {
     svr_sock_ = 0;  // the library takes an invalid one for a server that is shutting down
+    set_keep_alive_timeout(std::chrono::duration_cast<std::chrono::seconds>(limits.idle_time).count());
+    set_keep_alive_max_count(1'000'000);
     // All paths are routed by ours: see prepare().
     const auto plain = [this](const httplib::Request&, httplib::Response& response) {
       handle(*current_exchange, nullptr, response);
@@ -179,7 +181,6 @@ class HttpProtocol::Engine final : public httplib::Server {
     raw.ranges.clear();
     for (const char* name : {"Range", "Content-Type", "Content-Encoding", "Accept-Encoding"})
       raw.headers.erase(name);
-    if (raw.method == "HEAD" || raw.method == "GET") return;
     // What is left of a body that nobody wants must not be read as the next request.
     if (!raw.has_header("Content-Length") && !raw.has_header("Transfer-Encoding")) return;
     exchange.must_close = true;  // until the body was read

@@ -87,6 +87,14 @@ Result<ModelPool::Candidate> ModelPool::prepare(const Wish& wish) const {
   return candidate;
 }
 
+Status ModelPool::make_plan(Candidate& candidate) {
+  MULLAMA_ASSIGN(candidate.file, gguf::File::open(candidate.stored.weights));
+  MULLAMA_ASSIGN(candidate.definition, model::define(candidate.file));
+  MULLAMA_ASSIGN(candidate.plan, engine::plan_run(candidate.file, candidate.definition,
+                                                  candidate.settings.load, candidate.settings.context));
+  return {};
+}
+
 std::shared_ptr<LoadedEntry> ModelPool::find_loaded(const std::string& name) const {
   const auto found = std::ranges::find_if(
       entries_, [&](const auto& entry) { return store::equal_ignoring_case(entry->name, name); });
@@ -113,46 +121,34 @@ void ModelPool::depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std:
   changed_.notify_all();
 }
 
+/// An error with the plan if the candidate could not be loaded even with everything else gone. Without a
+/// budget the limit is what the system has to give.
+Status ModelPool::check_possible(const Candidate& candidate) const {
+  MULLAMA_ASSIGN(engine::MemoryLimit limit, engine::current_limit(ledger_));
+  for (const auto& entry : entries_) limit.bytes += loaded_bytes(entry->plan, limit.mapped);
+  if (departing_ > 0 || engine::counted(candidate.plan, limit.mapped) <= limit.bytes) return {};
+  return engine::admit(candidate.file, candidate.definition, candidate.settings.load,
+                       candidate.settings.context, limit);
+}
+
 /// Gives up unused models until the candidate fits. `wait` if those in use have what it needs.
 Result<ModelPool::Room> ModelPool::make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock) {
   while (true) {
-    MULLAMA_ASSIGN(engine::MemoryLimit limit, engine::current_limit(ledger_));
-    const bool has_budget = ledger_.budget(memory::kHost).has_value();
+    MULLAMA_TRY(check_possible(candidate));
+    MULLAMA_ASSIGN(const engine::MemoryLimit limit, engine::current_limit(ledger_));
     // Loaded models keep the right to what their requests will take.
     uint64_t promised = 0;
-    uint64_t loaded = 0;
-    for (const auto& entry : entries_) {
-      promised += sum(entry->plan.requests);
-      loaded += loaded_bytes(entry->plan, limit.mapped);
-    }
+    for (const auto& entry : entries_) promised += sum(entry->plan.requests);
     const uint64_t free = limit.bytes - std::min(limit.bytes, promised);
-    const uint64_t needed = engine::counted(candidate.plan, limit.mapped);
     const bool too_many = settings_.max_models != 0 && entries_.size() >= settings_.max_models;
-    if (needed <= free && !too_many) return Room::there;
+    if (engine::counted(candidate.plan, limit.mapped) <= free && !too_many) return Room::there;
 
     std::shared_ptr<LoadedEntry> oldest;
     for (const auto& entry : entries_) {
       if (entry->in_use == 0 && (!oldest || entry->last_use < oldest->last_use)) oldest = entry;
     }
-    if (oldest) {
-      depart(std::move(oldest), lock);
-      continue;
-    }
-    if (departing_ > 0) return Room::wait;
-    if (entries_.empty()) {
-      // Without a budget the figure is an estimate of what the system could give, and it decides.
-      if (!has_budget) return Room::there;
-      limit.bytes = free;
-      MULLAMA_TRY(engine::admit(candidate.file, candidate.definition, candidate.settings.load,
-                                candidate.settings.context, limit));
-      return Room::there;
-    }
-    if (has_budget && needed > limit.bytes + loaded) {
-      limit.bytes += loaded;
-      MULLAMA_TRY(engine::admit(candidate.file, candidate.definition, candidate.settings.load,
-                                candidate.settings.context, limit));
-    }
-    return Room::wait;
+    if (!oldest) return Room::wait;
+    depart(std::move(oldest), lock);
   }
 }
 
@@ -226,29 +222,29 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
         result = lease(entry, wish, seconds_since(start));
         break;
       }
-      if (entry) entry->retiring = true;
-      if (entry && entry->in_use == 0) {
-        depart(std::move(entry), lock);
+      if (!planned) {
+        lock.unlock();
+        const Status status = make_plan(candidate);
+        lock.lock();
+        planned = true;
+        if (!status) {
+          result = tl::unexpected<Error>(status.error());
+          break;
+        }
         continue;
       }
-      if (!entry) {
-        if (!planned) {
-          lock.unlock();
-          Status status = [&]() -> Status {
-            MULLAMA_ASSIGN(candidate.file, gguf::File::open(candidate.stored.weights));
-            MULLAMA_ASSIGN(candidate.definition, model::define(candidate.file));
-            MULLAMA_ASSIGN(candidate.plan,
-                           engine::plan_run(candidate.file, candidate.definition, candidate.settings.load,
-                                            candidate.settings.context));
-            return {};
-          }();
-          lock.lock();
-          planned = true;
-          if (!status) {
-            result = tl::unexpected<Error>(status.error());
-            break;
-          }
+      // Nobody has to make room for what can never be.
+      if (const Status possible = check_possible(candidate); !possible) {
+        result = tl::unexpected<Error>(possible.error());
+        break;
+      }
+      if (entry) {
+        entry->retiring = true;
+        if (entry->in_use == 0) {
+          depart(std::move(entry), lock);
+          continue;
         }
+      } else {
         auto room = make_room(candidate, lock);
         if (!room) {
           result = tl::unexpected<Error>(room.error());

@@ -119,6 +119,8 @@ class ModelPool {
 
   [[nodiscard]] Result<Candidate> prepare(const Wish& wish) const;
   [[nodiscard]] std::shared_ptr<LoadedEntry> find_loaded(const std::string& name) const;
+  [[nodiscard]] static Status make_plan(Candidate& candidate);
+  [[nodiscard]] Status check_possible(const Candidate& candidate) const;
   [[nodiscard]] Result<Room> make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock);
   [[nodiscard]] Result<std::shared_ptr<LoadedEntry>> load(Candidate candidate) const;
   [[nodiscard]] Lease lease(const std::shared_ptr<LoadedEntry>& entry, const Wish& wish, double load_seconds);

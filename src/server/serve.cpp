@@ -13,42 +13,58 @@ namespace mullama::server {
 
 namespace {
 
-/// Waits for signals in a thread of its own while it lives, so that all work for them is ordinary code.
-class SignalWatch {
+/// Holds back the signals that end a server while it lives. To be made before any other thread, which inherit
+/// it.
+class SignalMask {
  public:
-  using Action = std::function<void(int count)>;
-
-  /// To be made before any other thread, which inherit the mask.
-  SignalWatch() {
+  SignalMask() {
     ::sigemptyset(&signals_);
-    ::sigaddset(&signals_, SIGTERM);
-    ::sigaddset(&signals_, SIGINT);
-    ::sigaddset(&signals_, SIGHUP);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&signals_, signal);
     ::pthread_sigmask(SIG_BLOCK, &signals_, &before_);
   }
-  ~SignalWatch() {
-    ended_.store(true);
-    if (thread_.joinable()) thread_.join();
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
+  ~SignalMask() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalMask(const SignalMask&) = delete;
+  SignalMask& operator=(const SignalMask&) = delete;
 
-  void start(Action action) {
-    thread_ = std::thread([this, action = std::move(action)] {
-      int count = 0;
-      while (!ended_.load()) {
-        const timespec tick{0, 100'000'000};
-        const int signal = ::sigtimedwait(&signals_, nullptr, &tick);
-        // A terminal that goes away is no reason to stop serving others.
-        if (signal == SIGTERM || signal == SIGINT) action(++count);
-      }
-    });
-  }
+  [[nodiscard]] const sigset_t& signals() const { return signals_; }
 
  private:
   sigset_t signals_{};
   sigset_t before_{};
+};
+
+/// Takes them in a thread of its own, so that all work for them is ordinary code: the first signal drains, a
+/// second one cuts off, and so does an answer that does not end in time.
+class SignalWatch {
+ public:
+  SignalWatch(const SignalMask& mask, HttpServer& server, std::chrono::seconds drain_time,
+              std::function<void(const std::string&)> log)
+      : thread_([this, signals = mask.signals(), &server, drain_time, log = std::move(log)] {
+          std::optional<std::chrono::steady_clock::time_point> end;
+          while (!ended_.load()) {
+            const timespec tick{0, 50'000'000};
+            const int signal = ::sigtimedwait(&signals, nullptr, &tick);
+            // A terminal that goes away is no reason to stop serving others.
+            const bool asked = signal == SIGTERM || signal == SIGINT;
+            if (asked && !end) {
+              log("stopping: answers under way may end; a second signal cuts them off");
+              end = std::chrono::steady_clock::now() + drain_time;
+              server.drain();
+            } else if (asked || (end && std::chrono::steady_clock::now() > *end)) {
+              server.stop();
+            }
+          }
+        }) {}
+  ~SignalWatch() {
+    ended_.store(true);
+    thread_.join();
+  }
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+ private:
   std::atomic<bool> ended_{false};
-  std::thread thread_;
+  std::thread thread_;  // last: runs with what stands before it
 };
 
 Status check_exposure(const ServeOptions& options) {
@@ -64,7 +80,7 @@ Status check_exposure(const ServeOptions& options) {
 
 Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   MULLAMA_TRY(check_exposure(options));
-  SignalWatch signals;
+  const SignalMask mask;
   const auto log = [&](const std::string& line) {
     if (options.log) options.log(line);
   };
@@ -94,34 +110,14 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   MULLAMA_ASSIGN(const auto server, HttpServer::bind(options.host, options.port, std::move(router),
                                                      std::move(access), options.limits, request_log));
   state.http = &server->counters();
-  // What was asked for by name stays, and a mistake in it shows before the first request.
+  // A mistake in what was asked for by name shows before the first request.
   for (const auto& [name, source] : models) {
-    MULLAMA_TRY(service.load(name, std::nullopt, std::nullopt));
+    MULLAMA_TRY(service.load(name, options.keep_models, std::nullopt));
   }
-  signals.start([&](int count) {
-    if (count == 1) {
-      log("stopping: answers under way may end; a second signal cuts them off");
-      server->drain();
-    } else {
-      server->stop();
-    }
-  });
+  const SignalWatch watch(mask, *server, options.drain_time, log);
   log(fmt::format("listening on {}:{}", options.host, server->port()));
   if (options.ready) MULLAMA_TRY(options.ready(server->port()));
-  std::atomic<bool> served{false};
-  std::thread deadline([&] {
-    // An answer that never ends must not keep the daemon from ending.
-    std::optional<std::chrono::steady_clock::time_point> end;
-    while (!served.load()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (!server->draining()) continue;
-      if (!end) end = std::chrono::steady_clock::now() + options.drain_time;
-      if (std::chrono::steady_clock::now() > *end) server->stop();
-    }
-  });
   server->serve();
-  served.store(true);
-  deadline.join();
   log("stopped");
   return {};
 }

@@ -22,6 +22,7 @@ struct ServeOptions {
   std::vector<std::string> origins;
   HttpLimits limits;
   ServiceSettings service;
+  KeepAlive keep_models{KeepAlive::kForever};  ///< Of the models that are loaded at the start.
   uint32_t parallel = 1;
   bool log_requests = false;
   std::chrono::seconds drain_time{300};  ///< For answers under way after the first signal.

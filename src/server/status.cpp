@@ -1,4 +1,6 @@
-#include "base/byte_size.hpp"
+#include <map>
+#include <unistd.h>
+
 #include "memory/residency.hpp"
 #include "server/native_routes.hpp"
 #include "server/ollama_json.hpp"
@@ -100,7 +102,8 @@ Result<Json> memory_status(ServerState& state) {
   Json models = Json::array();
   for (const RunningModel& model : state.service->running()) models.push_back(model_json(model));
   const ServiceCounters& counters = state.service->counters();
-  return Json{{"devices", devices},
+  return Json{{"pid", ::getpid()},
+              {"devices", devices},
               {"pools", pools},
               {"process", to_json(process.process)},
               {"remainder",

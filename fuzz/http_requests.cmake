@@ -1,0 +1,1 @@
+mullama_fuzzer(fuzz_http_requests SOURCES http_requests.cpp DEPENDS server)

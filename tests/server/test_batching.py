@@ -1,0 +1,124 @@
+"""Requests together: they advance together, none changes another's text, prefixes are shared, and who leaves frees its place."""
+
+import contextlib
+import http.client
+import json
+import time
+import unittest
+
+from support import MODEL, Server, ServerTest, in_threads
+
+PROMPTS = ["Tell me about rivers.", "List three animals.", "What is a poem?", "Why is the sky blue?"]
+
+
+def long_answer(prompt, tokens=48):
+    return {"model": MODEL, "prompt": prompt, "raw": True, "options": {"temperature": 0, "num_predict": tokens}}
+
+
+class ThreeSequences(ServerTest):
+    arguments = ("--model", MODEL, "--parallel", "3", "--ctx-size", "2048")
+
+    def test_three_advance_together_and_a_fourth_waits(self):
+        alone = [self.server.post("/api/generate", {**long_answer(prompt), "stream": False})[1]["response"] for prompt in PROMPTS]
+        self.server.post("/api/generate", {"model": MODEL, "keep_alive": -1, "stream": False})
+
+        def together(prompt):
+            pieces = list(self.server.stream("/api/generate", long_answer(prompt)))
+            return pieces[0][0], pieces[-1][0], "".join(piece["response"] for _, piece in pieces)
+
+        runs = in_threads(together, PROMPTS)
+        self.assertEqual([text for _, _, text in runs], alone)
+        # The first three overlap: each begins before any ends. The last to begin began after one had ended.
+        begins = sorted(begin for begin, _, _ in runs)
+        ends = sorted(end for _, end, _ in runs)
+        self.assertLess(begins[2], ends[0])
+        self.assertGreater(begins[3], ends[0] - 0.05)
+
+    def test_memory_is_one_model_and_three_caches(self):
+        model = self.server.running()
+        report = self.server.get("/memory")[1]
+        pools = {pool["pool"]: pool["bytes"] for pool in report["pools"]}
+        self.assertEqual(pools["weights (mapped)"], model["weight_bytes"])
+        self.assertGreaterEqual(pools["kv"], model["kv_bytes"])
+        with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "2048") as single:
+            self.assertEqual(model["kv_bytes"], 3 * single.running()["kv_bytes"])
+
+    def test_a_client_that_leaves_frees_its_pages_at_once(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
+        with contextlib.closing(connection):
+            connection.request("POST", "/api/generate", json.dumps(long_answer("Count:", 1500)))
+            reply = connection.getresponse()
+            reply.readline()
+            self.assertGreater(self.server.running()["kv_bytes_used"], 0)
+        begin = time.monotonic()
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 0, 5))
+        self.assertLess(time.monotonic() - begin, 2)
+        self.assertEqual(self.server.running()["kv_bytes_used"], 0)
+
+    def test_a_client_that_waits_without_a_stream_can_leave_too(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
+        connection.request("POST", "/api/generate", json.dumps({**long_answer("Count:", 1500), "stream": False}))
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 1, 5))
+        connection.close()
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 0, 5))
+
+    def test_embeddings_beside_answers(self):
+        want = self.server.post("/api/embed", {"model": MODEL, "input": "a cat"})[1]["embeddings"]
+
+        def work(index):
+            if index % 2:
+                return self.server.post("/api/embed", {"model": MODEL, "input": "a cat"})[1]["embeddings"]
+            return self.server.post("/api/generate", {**long_answer("1, 2, 3,", 16), "stream": False})[1]["response"]
+
+        results = in_threads(work, range(8))
+        for got in results[1::2]:
+            for a, b in zip(got[0], want[0]):
+                self.assertAlmostEqual(a, b, places=3)
+        self.assertEqual(len(set(results[0::2])), 1)
+
+
+class SmallQueue(ServerTest):
+    arguments = ("--model", MODEL, "--parallel", "1", "--max-queue", "1", "--ctx-size", "2048")
+
+    def test_one_too_many_is_refused(self):
+        def post(_):
+            return self.server.post("/api/generate", {**long_answer("Count:", 60), "stream": False})
+
+        results = in_threads(post, range(5))
+        self.assertEqual(sorted(status for status, _ in results).count(200), 2)
+        for status, reply in results:
+            if status != 200:
+                self.assertEqual(status, 503)
+                self.assertTrue(reply["error"].startswith("server busy"))
+
+
+class SharedPrefix(ServerTest):
+    arguments = ("--model", MODEL, "--parallel", "2", "--ctx-size", "4096")
+
+    def first_token(self, prompt):
+        begin = time.monotonic()
+        pieces = list(self.server.stream("/api/generate", long_answer(prompt, 2)))
+        return pieces[0][0] - begin, pieces[-1][1]
+
+    def test_a_long_shared_prefix_is_computed_once(self):
+        prefix = "The quick brown fox jumps over the lazy dog and runs away. " * 154
+        first, one = self.first_token(prefix + "First question")
+        second, two = self.first_token(prefix + "Second question")
+        self.assertGreaterEqual(two["prompt_eval_count"], 2000)
+        self.assertGreaterEqual(two["receipt"]["prefix_tokens_reused"], two["prompt_eval_count"] - 40)
+        self.assertGreater(two["receipt"]["prefix_bytes_reused"], 0)
+        self.assertEqual(one["receipt"]["prefix_bytes_reused"], 0)
+        print(f"prefix of {two['prompt_eval_count']} tokens: first token after {first:.3f} s, then {second:.3f} s ({second / first:.1%})")
+        self.assertLess(second, 0.1 * first)
+        self.assertGreater(self.server.running()["prompt_cache_bytes"], 0)
+
+
+class CappedCache(unittest.TestCase):
+    def test_the_cache_keeps_to_its_bytes(self):
+        limit = 4 << 20
+        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "2048", "--prompt-cache", "4MiB") as server:
+            for word in ("red ", "green ", "blue "):
+                server.post("/api/generate", {**long_answer(word * 400, 2), "stream": False})
+                self.assertLessEqual(server.running()["prompt_cache_bytes"], limit)
+            self.assertGreater(server.running()["prompt_cache_bytes"], 0)
+            self.assertEqual(server.running()["prompt_cache_limit"], limit)

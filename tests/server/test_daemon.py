@@ -1,0 +1,183 @@
+"""The server as a process: how it starts, ends, and what it says of its memory."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from support import BINARY, MODEL, MODELS, Server, clean_environment, in_threads
+
+
+class Ending(unittest.TestCase):
+    def body(self, tokens):
+        return {"model": MODEL, "prompt": "Count:", "raw": True, "options": {"temperature": 0, "num_predict": tokens}}
+
+    def test_sigterm_lets_streams_end_and_exits_with_0(self):
+        server = Server("--model", MODEL, "--parallel", "4", "--ctx-size", "1024")
+        self.addCleanup(server.stop)
+        started = threading.Barrier(4)
+
+        def run(_):
+            lines = []
+            for _, line in server.stream("/api/generate", self.body(60)):
+                lines.append(line)
+                if len(lines) == 1:
+                    started.wait(60)
+            return lines
+
+        def end():
+            started.wait(60)
+            server.process.send_signal(signal.SIGTERM)
+
+        killer = threading.Thread(target=end)
+        killer.start()
+        streams = in_threads(run, range(3))
+        killer.join()
+        for lines in streams:
+            self.assertTrue(lines[-1]["done"])
+            self.assertEqual(lines[-1]["eval_count"], 60)
+        self.assertEqual(server.process.wait(20), 0)
+
+    def test_a_second_signal_stops_at_once_with_0(self):
+        server = Server("--model", MODEL, "--parallel", "1", "--ctx-size", "8192")
+        self.addCleanup(server.stop)
+        stream = server.stream("/api/generate", self.body(6000))
+        next(stream)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        self.assertIsNone(server.process.poll())
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(server.process.wait(10), 0)
+        self.assertLess(time.monotonic() - begin, 3)
+
+
+class Memory(unittest.TestCase):
+    def test_status_memory_and_metrics_agree_to_the_byte(self):
+        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "1024", "--memory-budget", "1GiB") as server:
+            server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 4}})
+            environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
+            # The samplers of a request that just ended are gone when its sequence is.
+            self.assertTrue(server.wait_until(lambda: server.running()["running"] == 0))
+            memory = server.get("/memory")[1]
+            status = json.loads(subprocess.run([BINARY, "daemon", "status", "--json"], env=environment, capture_output=True, check=True).stdout)
+            metrics = server.request("GET", "/metrics")[2].decode()
+            text = subprocess.run([BINARY, "daemon", "status"], env=environment, capture_output=True, check=True, encoding="utf-8").stdout
+
+            def figures(report):
+                return {(pool["device"], pool["pool"]): pool["bytes"] for pool in report["pools"]}
+
+            found = re.findall(r'^mullama_memory_bytes\{device="(.*)",pool="(.*)"\} (\d+)$', metrics, re.M)
+            self.assertEqual(figures(memory), figures(status))
+            self.assertEqual(figures(memory), {(device, pool): int(value) for device, pool, value in found})
+            for (device, pool), value in figures(memory).items():
+                self.assertRegex(text, rf"(?m)^\s*{device}\s+{re.escape(pool)}\s+{value}\s")
+            host = memory["devices"][0]
+            self.assertEqual(host["bytes"], sum(figures(memory).values()))
+            self.assertLessEqual(host["counted"], host["budget"])
+            self.assertEqual(host["budget"], 1 << 30)
+            self.assertIn(MODEL, text)
+            # The ledger against the system: all that is resident is in a pool or in the remainder.
+            resident = sum(pool.get("residency", {}).get("resident", 0) for pool in memory["pools"])
+            self.assertEqual(memory["process"]["resident"], resident + sum(memory["remainder"].values()))
+
+    def test_unloading_returns_to_the_ledger_before(self):
+        with Server("--parallel", "2", "--ctx-size", "1024") as server:
+            def pools():
+                return {pool["pool"]: pool["bytes"] for pool in server.get("/memory")[1]["pools"] if pool["bytes"]}
+            before = pools()
+            for _ in range(3):
+                server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "keep_alive": 0, "options": {"num_predict": 2}})
+                self.assertTrue(server.wait_until(lambda: server.running() is None))
+                self.assertTrue(server.wait_until(lambda: pools() == before), (pools(), before))
+
+    def test_keep_alive_ends(self):
+        with Server("--parallel", "1", "--ctx-size", "512", "--keep-alive", "1s") as server:
+            server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 2}})
+            self.assertIsNotNone(server.running())
+            self.assertTrue(server.wait_until(lambda: server.running() is None, 5))
+
+    def test_a_model_makes_room_for_another_in_one_budget_and_a_busy_one_stays(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-two-"))
+        self.addCleanup(shutil.rmtree, folder)
+        shutil.copytree(MODELS, folder / "models", symlinks=True)
+        # Weights and one context of 512 tokens take about 160 MiB: one fits, two do not.
+        with Server("--parallel", "1", "--ctx-size", "512", "--memory-budget", "260MiB", models=folder / "models") as server:
+            self.assertEqual(server.request("POST", "/api/copy", {"source": MODEL, "destination": "twin"})[0], 200)
+            for name in (MODEL, "twin:latest", MODEL):
+                self.assertEqual(server.post("/api/generate", {"model": name, "prompt": "x", "stream": False, "options": {"num_predict": 1}})[0], 200)
+                self.assertEqual(server.running()["name"], name)
+            busy = server.stream("/api/generate", {"model": MODEL, "prompt": "Count:", "raw": True, "options": {"num_predict": 100, "temperature": 0}})
+            next(busy)
+            status, reply = server.post("/api/generate", {"model": "twin", "prompt": "x", "stream": False, "options": {"num_predict": 1}})
+            self.assertEqual(status, 200, reply)
+            last = list(busy)[-1][1]
+            self.assertTrue(last["done"])
+            status, reply = server.post("/api/generate", {"model": "twin", "prompt": "x", "options": {"num_ctx": 8192}})
+            self.assertEqual(status, 500)
+            self.assertIn("insufficient memory", reply["error"])
+            self.assertIn("need", reply["error"])
+
+
+class Daemon(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-daemon-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.environment = clean_environment(self.folder, MODELS)
+        self.environment["MULLAMA_HOST"] = "127.0.0.1:1"
+
+    def run_program(self, *arguments):
+        return subprocess.run([BINARY, *arguments], env=self.environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
+                              stdin=subprocess.DEVNULL)
+
+    def pid(self):
+        return int((self.folder / "state" / "daemon.pid").read_text())
+
+    def test_start_status_logs_restart_stop(self):
+        done = self.run_program("daemon", "status")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("No daemon is running", done.stdout)
+        self.assertFalse(json.loads(self.run_program("daemon", "status", "--json").stdout)["running"])
+
+        started = self.run_program("daemon", "start", "--port", "0", "--model", MODEL, "--parallel", "2", "--ctx-size", "512")
+        self.assertEqual(started.returncode, 0, started.stderr)
+        self.addCleanup(self.run_program, "daemon", "stop", "-f")
+        self.assertNotEqual(self.run_program("daemon", "start").returncode, 0)
+        status = json.loads(self.run_program("daemon", "status", "--json").stdout)
+        self.assertEqual(status["pid"], self.pid())
+        self.assertEqual([model["name"] for model in status["models"]], [MODEL])
+        self.assertIn(MODEL, self.run_program("ps").stdout)
+        self.assertEqual(self.run_program("stop", MODEL).returncode, 0)
+        self.assertNotIn(MODEL, self.run_program("ps").stdout)
+        self.assertIn("listening on", self.run_program("daemon", "logs").stdout)
+
+        before = self.pid()
+        self.assertEqual(self.run_program("daemon", "restart").returncode, 0)
+        self.assertNotEqual(self.pid(), before)
+        self.assertEqual(json.loads(self.run_program("daemon", "status", "--json").stdout)["models"][0]["parallel"], 2)
+        self.assertEqual(self.run_program("daemon", "stop").stdout, "Daemon stopped.\n")
+        self.assertIn("No daemon is running", self.run_program("daemon", "stop").stdout)
+
+    def test_kill_9_then_start_works(self):
+        self.assertEqual(self.run_program("daemon", "start", "--port", "0").returncode, 0)
+        self.addCleanup(self.run_program, "daemon", "stop", "-f")
+        first = self.pid()
+        os.kill(first, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while "No daemon is running" not in self.run_program("daemon", "status").stdout and time.monotonic() < deadline:
+            time.sleep(0.05)
+        started = self.run_program("daemon", "start", "--port", "0")
+        self.assertEqual(started.returncode, 0, started.stderr)
+        self.assertNotEqual(self.pid(), first)
+
+    def test_a_daemon_that_cannot_start_says_why(self):
+        done = self.run_program("daemon", "start", "--port", "0", "--model", "./nothere.gguf")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("nothere.gguf", done.stderr)

@@ -1,0 +1,117 @@
+"""Mixed load under a hard budget: what is accepted is answered or refused with a reason, memory stays, nothing is left over.
+
+MULLAMA_SOAK_SECONDS says how long; the default is short."""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import shutil
+import socket
+import tempfile
+import time
+import unittest
+
+from support import MODEL, MODELS, Server, in_threads
+
+SECONDS = float(os.environ.get("MULLAMA_SOAK_SECONDS", "20"))
+CLIENTS = 16
+BUDGET = 300 << 20
+
+
+class Client:
+    def __init__(self, server, seed):
+        self.server = server
+        self.random = random.Random(seed)
+        self.counts = {}
+
+    def count(self, what):
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def model(self):
+        return self.random.choice((MODEL, MODEL, MODEL, "twin"))
+
+    def body(self, **options):
+        words = ("river", "stone", "light", "seven", "green", "paper")
+        prompt = " ".join(self.random.choice(words) for _ in range(self.random.choice((3, 20, 120))))
+        return {"model": self.model(), "prompt": prompt, "raw": True,
+                "options": {"num_predict": self.random.randint(1, 24), "seed": self.random.randint(0, 9), **options}}
+
+    def check(self, status, reply):
+        assert status in (200, 400, 404, 500, 503), (status, reply)
+        if status != 200:
+            assert reply["error"], reply
+        assert status != 500 or "insufficient memory" in reply["error"], reply
+        self.count(status)
+
+    def answer(self):
+        self.check(*self.server.post("/api/generate", {**self.body(), "stream": False}))
+
+    def stream(self):
+        with contextlib.suppress(RuntimeError):  # refused before it began
+            last = None
+            for _, last in self.server.stream("/api/generate", self.body()):
+                pass
+            assert last and (last.get("done") or last.get("error")), last
+            self.count("stream")
+
+    def leave(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("POST", "/api/generate", json.dumps(self.body(num_predict=400)))
+            time.sleep(self.random.random() * 0.3)
+        self.count("left")
+
+    def embed(self):
+        self.check(*self.server.post("/api/embed", {"model": self.model(), "input": ["one", "two words"]}))
+
+    def oversized(self):
+        self.check(*self.server.post("/api/generate", {"model": MODEL, "prompt": "word " * 3000, "stream": False}))
+        self.check(*self.server.post("/api/generate", {"model": MODEL, "prompt": "x", "options": {"num_ctx": 100_000}, "stream": False}))
+
+    def broken(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as connection:
+            connection.sendall(self.random.choice((b"\x00\x01\x02\r\n\r\n", b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{",
+                                                   b"GET /", b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{]")))
+        self.count("broken")
+
+    def run(self, end):
+        actions = (self.answer, self.answer, self.stream, self.stream, self.leave, self.embed, self.oversized, self.broken)
+        while time.monotonic() < end:
+            self.random.choice(actions)()
+        return self.counts
+
+
+class Soak(unittest.TestCase):
+    def test_mixed_load(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-soak-"))
+        self.addCleanup(shutil.rmtree, folder)
+        shutil.copytree(MODELS, folder / "models", symlinks=True)
+        with Server("--parallel", "4", "--ctx-size", "512", "--max-queue", "32", "--memory-budget", str(BUDGET), "--model", MODEL,
+                    models=folder / "models") as server:
+            self.assertEqual(server.request("POST", "/api/copy", {"source": MODEL, "destination": "twin"})[0], 200)
+            # What grows once (stacks, arenas, buffers of libraries) grows now.
+            in_threads(lambda seed: Client(server, seed).run(time.monotonic() + min(10, SECONDS / 2)), range(CLIENTS))
+            before = self.quiet_heap(server)
+            counts = in_threads(lambda seed: Client(server, seed).run(time.monotonic() + SECONDS), range(100, 100 + CLIENTS))
+            after = self.quiet_heap(server)
+            report = server.get("/memory")[1]
+            total = {}
+            for entry in counts:
+                for what, number in entry.items():
+                    total[what] = total.get(what, 0) + number
+            peak = sum(pool["peak"] for pool in report["pools"] if pool["device"] == "host")
+            print(f"{SECONDS:.0f} s: {total}; heap {before} -> {after}, sum of peaks {peak}, loads {server.log().count('loaded ')}")
+            self.assertIsNone(server.process.poll())
+            self.assertGreater(total.get(200, 0), 0)
+            self.assertLess(after - before, 4 << 20)
+            self.assertLessEqual(report["devices"][0]["counted"], BUDGET)
+
+    def quiet_heap(self, server):
+        """Anonymous memory outside the pools, with every model gone."""
+        for name in (MODEL, "twin"):
+            server.post("/api/generate", {"model": name, "keep_alive": 0, "stream": False})
+        self.assertTrue(server.wait_until(lambda: server.running() is None, 60))
+        return server.get("/memory")[1]["remainder"]["heap"]
