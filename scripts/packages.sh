@@ -12,6 +12,7 @@ test_packages=(
   libgtest-dev libpcre2-dev libssl-dev libcpp-httplib-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
   qemu-user g++-aarch64-linux-gnu
   python3-venv python3-dev bindgen
+  nodejs npm
 )
 # For bench/compare, which installs llama.cpp from npm beside them.
 bench_packages=(git nodejs npm)

@@ -235,7 +235,9 @@ void add_run(CLI::App& app, Action& action) {
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
       "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not "
       "found,\n"
-      "4 bad arguments, 5 download, 8 memory budget exceeded, 130 interrupted, 1 anything else.");
+      "4 bad arguments, 5 download, 7 not permitted (--mlock=require), 8 memory budget exceeded, 130 "
+      "interrupted, "
+      "1 anything else.");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 

@@ -128,8 +128,10 @@ Result<std::shared_ptr<const sampling::VocabularyTrie>> LoadedModel::vocabulary_
   const auto piece = [&](sampling::TokenId token) -> std::string_view {
     return text = tokenizer_->piece(token, false);
   };
-  MULLAMA_ASSIGN(trie_, sampling::VocabularyTrie::create(piece, definition_.program.vocabulary,
-                                                         tokenizer_->end_of_generation(), ledger_));
+  const auto size =
+      has_weights() ? definition_.program.vocabulary : static_cast<uint32_t>(tokenizer_->vocab_size());
+  MULLAMA_ASSIGN(trie_,
+                 sampling::VocabularyTrie::create(piece, size, tokenizer_->end_of_generation(), ledger_));
   return trie_;
 }
 

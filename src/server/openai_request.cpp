@@ -155,8 +155,9 @@ Status read_common(const Json& body, OpenAiRequest& out) {
     request.format.kind = OutputFormat::Kind::gbnf;
     request.format.grammar = *grammar;
   }
-  if (const auto keep = body.find("keep_alive"); keep != body.end() && !keep->is_null())
-    MULLAMA_ASSIGN(request.keep_alive, KeepAlive::parse(*keep));
+  if (const auto keep = body.find("keep_alive"); keep != body.end() && !keep->is_null()) {
+    MULLAMA_ASSIGN(request.keep_alive, KeepAlive::from_json(*keep));
+  }
   MULLAMA_ASSIGN(const auto stream, flag_member(body, "stream"));
   out.stream = stream.value_or(false);
   if (const auto options = body.find("stream_options"); options != body.end() && options->is_object()) {

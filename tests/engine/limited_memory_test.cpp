@@ -205,10 +205,10 @@ TEST(LimitedMemory, M9_G15_AFileLargerThanMemoryRunsAndThePlanSaysSo) {
   const uint64_t file_bytes = std::filesystem::file_size(path);
   const uint64_t limit = std::stoull(environment("MULLAMA_TEST_LIMIT", std::to_string(file_bytes / 2)));
   // Pages that others have read already are not the group's.
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  ASSERT_GE(file, 0);
-  ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
-  ::close(file);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(descriptor, 0);
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(descriptor);
   const auto group = MemoryGroup::create(limit);
   if (!group) GTEST_SKIP() << "no cgroup can be made here, and no other limit holds for mapped files";
   const int code = run_limited(limit, group, [&]() -> int {

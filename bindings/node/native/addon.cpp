@@ -13,10 +13,9 @@ Napi::Value set_budget(const Napi::CallbackInfo& info) {
 
 Napi::Value plan_json(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::String::New(info.Env(),
-                             plan(info[0].ToString(), model_params(info[1].As<Napi::Object>()),
-                                  context_params(info[2].As<Napi::Object>()))
-                                 .to_json());
+    return Napi::String::New(info.Env(), plan(info[0].ToString(), model_params(info[1].As<Napi::Object>()),
+                                              context_params(info[2].As<Napi::Object>()))
+                                             .to_json());
   });
 }
 

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <napi.h>
-
 #include <atomic>
 #include <memory>
 #include <mullama/mullama.hpp>
 #include <mutex>
+#include <napi.h>
 #include <optional>
 #include <string>
 #include <vector>

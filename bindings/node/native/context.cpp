@@ -7,8 +7,8 @@ namespace mullama::node {
 
 namespace {
 
-/// What a context's object and the work under way on other threads share. Only the thread of JavaScript reads and
-/// writes `busy` and `closed`; while `busy`, the work owns the stream.
+/// What a context's object and the work under way on other threads share. Only the thread of JavaScript reads
+/// and writes `busy` and `closed`; while `busy`, the work owns the stream.
 struct Shared {
   std::shared_ptr<Context> context;
   std::optional<TokenStream> stream;
@@ -35,7 +35,8 @@ class ContextWorker : public Napi::AsyncWorker {
   using Work = std::function<void(Shared&)>;
   using Answer = std::function<Napi::Value(Napi::Env)>;
 
-  /// `work` runs elsewhere; `answer` then makes the promise's value. `holder` is kept from the collector meanwhile.
+  /// `work` runs elsewhere; `answer` then makes the promise's value. `holder` is kept from the collector
+  /// meanwhile.
   ContextWorker(Napi::Env env, Napi::Object holder, std::shared_ptr<Shared> shared, Work work, Answer answer)
       : AsyncWorker(env),
         deferred_(Napi::Promise::Deferred::New(env)),
@@ -80,28 +81,25 @@ class ContextWorker : public Napi::AsyncWorker {
 class NativeContext : public Napi::ObjectWrap<NativeContext> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeContext",
-                       {InstanceMethod("close", &NativeContext::close),
-                        InstanceMethod("generate", &NativeContext::generate),
-                        InstanceMethod("start", &NativeContext::start),
-                        InstanceMethod("next", &NativeContext::next),
-                        InstanceMethod("stop", &NativeContext::stop),
-                        InstanceMethod("evaluate", &NativeContext::evaluate),
-                        InstanceMethod("embed", &NativeContext::embed),
-                        InstanceMethod("clear", &NativeContext::clear),
-                        InstanceMethod("releaseIdle", &NativeContext::release_idle),
-                        InstanceMethod("cancel", &NativeContext::cancel),
-                        InstanceMethod("memoryInfo", &NativeContext::memory_info),
-                        InstanceMethod("tokenCount", &NativeContext::token_count),
-                        InstanceMethod("contextSize", &NativeContext::context_size),
-                        InstanceMethod("isClosed", &NativeContext::is_closed)});
+    return DefineClass(
+        env, "NativeContext",
+        {InstanceMethod("close", &NativeContext::close), InstanceMethod("generate", &NativeContext::generate),
+         InstanceMethod("start", &NativeContext::start), InstanceMethod("next", &NativeContext::next),
+         InstanceMethod("stop", &NativeContext::stop), InstanceMethod("evaluate", &NativeContext::evaluate),
+         InstanceMethod("embed", &NativeContext::embed), InstanceMethod("clear", &NativeContext::clear),
+         InstanceMethod("releaseIdle", &NativeContext::release_idle),
+         InstanceMethod("cancel", &NativeContext::cancel),
+         InstanceMethod("memoryInfo", &NativeContext::memory_info),
+         InstanceMethod("tokenCount", &NativeContext::token_count),
+         InstanceMethod("contextSize", &NativeContext::context_size),
+         InstanceMethod("isClosed", &NativeContext::is_closed)});
   }
 
-  explicit NativeContext(const Napi::CallbackInfo& info) : ObjectWrap(info), shared_(std::make_shared<Shared>()) {
+  explicit NativeContext(const Napi::CallbackInfo& info)
+      : ObjectWrap(info), shared_(std::make_shared<Shared>()) {
     guarded(info.Env(), [&]() -> Napi::Value {
       NativeModel* const model = NativeModel::Unwrap(info[0].As<Napi::Object>());
-      shared_->context =
-          std::make_shared<Context>(model->get(), context_params(info[1].As<Napi::Object>()));
+      shared_->context = std::make_shared<Context>(model->get(), context_params(info[1].As<Napi::Object>()));
       const MemoryInfo memory = shared_->context->memory_info();
       told_bytes_ = static_cast<int64_t>(memory.kv_cache_size + memory.output_size);
       Napi::MemoryManagement::AdjustExternalMemory(info.Env(), told_bytes_);
@@ -145,8 +143,8 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
   }
 
   Napi::Value queue(const Napi::CallbackInfo& info, ContextWorker::Work work, ContextWorker::Answer answer) {
-    auto* const worker =
-        new ContextWorker(info.Env(), info.This().As<Napi::Object>(), shared_, std::move(work), std::move(answer));
+    auto* const worker = new ContextWorker(info.Env(), info.This().As<Napi::Object>(), shared_,
+                                           std::move(work), std::move(answer));
     const Napi::Promise promise = worker->promise();
     worker->Queue();
     return promise;
@@ -157,7 +155,8 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
     const std::string kind = info[0].ToString();
     GenerateOptions options = generate_options(info[2].As<Napi::Object>());
     if (kind == "tokens") {
-      return [tokens = tokens_from(info[1]), options](Context& on) { return on.stream_tokens(tokens, options); };
+      return
+          [tokens = tokens_from(info[1]), options](Context& on) { return on.stream_tokens(tokens, options); };
     }
     std::string text = info[1].ToString();
     if (kind == "chat") {
@@ -262,16 +261,17 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
     return guarded(info.Env(), [&]() -> Napi::Value {
       (void)get_idle();
       const std::string name = info[1].ToString();
-      const Pooling pooling = name == "first" ? Pooling::first : name == "last" ? Pooling::last : Pooling::mean;
+      const Pooling pooling = name == "first"  ? Pooling::first
+                              : name == "last" ? Pooling::last
+                                               : Pooling::mean;
       if (pooling == Pooling::mean && name != "mean") {
         throw MullamaError(StatusCode::invalid_argument, "the pooling is none of mean, first, last: " + name);
       }
       const auto row = std::make_shared<std::vector<float>>();
       return queue(
           info,
-          [text = info[0].ToString().Utf8Value(), pooling, normalize = info[2].ToBoolean().Value(), row](Shared& on) {
-            *row = on.context->embed(text, pooling, normalize);
-          },
+          [text = info[0].ToString().Utf8Value(), pooling, normalize = info[2].ToBoolean().Value(),
+           row](Shared& on) { *row = on.context->embed(text, pooling, normalize); },
           [row](Napi::Env env) { return floats(env, *row); });
     });
   }
@@ -306,12 +306,16 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
     return guarded(info.Env(), [&]() -> Napi::Value { return to_js(info.Env(), get().memory_info()); });
   }
   Napi::Value token_count(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get().token_count()); });
+    return guarded(info.Env(),
+                   [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get().token_count()); });
   }
   Napi::Value context_size(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get().context_size()); });
+    return guarded(info.Env(),
+                   [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get().context_size()); });
   }
-  Napi::Value is_closed(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), shared_->closed); }
+  Napi::Value is_closed(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), shared_->closed);
+  }
 
   std::shared_ptr<Shared> shared_;
   int64_t told_bytes_ = 0;

@@ -55,16 +55,16 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function NativeModel::define(Napi::Env env) {
-  return DefineClass(env, "NativeModel",
-                     {InstanceMethod("close", &NativeModel::close),
-                      InstanceMethod("tokenize", &NativeModel::tokenize),
-                      InstanceMethod("detokenize", &NativeModel::detokenize),
-                      InstanceMethod("tokenPiece", &NativeModel::token_piece),
-                      InstanceMethod("applyChatTemplate", &NativeModel::apply_chat_template),
-                      InstanceMethod("isEndOfGeneration", &NativeModel::is_end_of_generation),
-                      InstanceMethod("properties", &NativeModel::properties),
-                      InstanceMethod("metadata", &NativeModel::metadata),
-                      InstanceMethod("takeWarnings", &NativeModel::take_warnings)});
+  return DefineClass(
+      env, "NativeModel",
+      {InstanceMethod("close", &NativeModel::close), InstanceMethod("tokenize", &NativeModel::tokenize),
+       InstanceMethod("detokenize", &NativeModel::detokenize),
+       InstanceMethod("tokenPiece", &NativeModel::token_piece),
+       InstanceMethod("applyChatTemplate", &NativeModel::apply_chat_template),
+       InstanceMethod("isEndOfGeneration", &NativeModel::is_end_of_generation),
+       InstanceMethod("properties", &NativeModel::properties),
+       InstanceMethod("metadata", &NativeModel::metadata),
+       InstanceMethod("takeWarnings", &NativeModel::take_warnings)});
 }
 
 NativeModel::NativeModel(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -119,9 +119,9 @@ Napi::Value NativeModel::token_piece(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::apply_chat_template(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::String::New(
-        info.Env(), get().apply_chat_template(info[0].ToString().Utf8Value(), info[1].ToBoolean(),
-                                              info[2].ToString().Utf8Value()));
+    return Napi::String::New(info.Env(),
+                             get().apply_chat_template(info[0].ToString().Utf8Value(), info[1].ToBoolean(),
+                                                       info[2].ToString().Utf8Value()));
   });
 }
 

@@ -1,15 +1,14 @@
 #pragma once
 
+#include <memory>
+#include <mullama/mullama.hpp>
+#include <mutex>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
-
-#include <memory>
-#include <mutex>
-#include <mullama/mullama.hpp>
 #include <string>
 #include <vector>
 
@@ -17,8 +16,8 @@ namespace mullama::python {
 
 namespace nb = nanobind;
 
-/// Lines that the library wants to tell. They come while the interpreter is let go, so they wait here until the
-/// call that caused them is back.
+/// Lines that the library wants to tell. They come while the interpreter is let go, so they wait here until
+/// the call that caused them is back.
 class Warnings {
  public:
   void add(const std::string& line);
@@ -37,6 +36,16 @@ struct PyModel {
 
   [[nodiscard]] const Model& get() const;
 };
+
+/// An attribute as a C++ value; a TypeError names it if it is of another type.
+template <class T>
+T field(nb::handle from, const char* name) {
+  try {
+    return nb::cast<T>(from.attr(name));
+  } catch (const nb::cast_error&) {
+    throw nb::type_error((std::string(name) + " is of a wrong type").c_str());
+  }
+}
 
 [[nodiscard]] nb::str text_of(std::string_view bytes);
 /// From the dataclasses of the Python side.

@@ -1,8 +1,7 @@
-#include <nanobind/ndarray.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <nanobind/ndarray.h>
 #include <thread>
 #include <utility>
 
@@ -14,8 +13,8 @@ namespace {
 
 using Logits = nb::ndarray<nb::numpy, const float, nb::ndim<1>, nb::c_contig>;
 
-/// A context with its answer under way. Everything that computes holds the mutex, with the interpreter let go;
-/// `context` is only taken away with the interpreter held, so that readers need no lock.
+/// A context with its answer under way. Everything that computes holds the mutex, with the interpreter let
+/// go; `context` is only taken away with the interpreter held, so that readers need no lock.
 struct Shared {
   std::mutex mutex;
   std::shared_ptr<Context> context;  // null once closed; also held by arrays of logits
@@ -40,8 +39,8 @@ std::unique_lock<std::mutex> hold(Shared& shared) {
   return lock;
 }
 
-/// Runs `work` while Ctrl-C is heard, which Python only lets its main thread do: there the work goes to a thread
-/// of its own, and `cancel` ends it when a signal's handler raises.
+/// Runs `work` while Ctrl-C is heard, which Python only lets its main thread do: there the work goes to a
+/// thread of its own, and `cancel` ends it when a signal's handler raises.
 void run_interruptibly(const std::function<void()>& work, const std::function<void()>& cancel) {
   static const nb::object main_thread = nb::module_::import_("threading").attr("main_thread")().attr("ident");
   static const auto main_ident = nb::cast<unsigned long>(main_thread);
@@ -235,7 +234,8 @@ class PyContext {
     run_interruptibly([&] { row = shared_->context->evaluate(tokens); }, [&] { shared_->context->cancel(); });
     // The array is the library's own row: it keeps the context's memory, and the next call overwrites it.
     auto* const keeper = new std::shared_ptr<Context>(shared_->context);
-    const nb::capsule owner(keeper, [](void* kept) noexcept { delete static_cast<std::shared_ptr<Context>*>(kept); });
+    const nb::capsule owner(keeper,
+                            [](void* kept) noexcept { delete static_cast<std::shared_ptr<Context>*>(kept); });
     return {row.data(), {row.size()}, owner};
   }
 
@@ -246,7 +246,8 @@ class PyContext {
     } else if (pooling == "last") {
       kind = Pooling::last;
     } else if (pooling != "mean") {
-      throw MullamaError(StatusCode::invalid_argument, "the pooling is none of mean, first, last: " + pooling);
+      throw MullamaError(StatusCode::invalid_argument,
+                         "the pooling is none of mean, first, last: " + pooling);
     }
     const auto lock = hold(*shared_);
     auto row = std::make_unique<std::vector<float>>();
@@ -276,14 +277,14 @@ class PyContext {
 
 GenerateOptions generate_options(nb::handle from) {
   GenerateOptions out;
-  out.max_tokens = nb::cast<std::int32_t>(from.attr("max_tokens"));
+  out.max_tokens = field<std::int32_t>(from, "max_tokens");
   out.sampler = sampler_params(from.attr("sampler"));
-  out.stop = nb::cast<std::vector<std::string>>(from.attr("stop"));
-  out.ignore_end_of_generation = nb::cast<bool>(from.attr("ignore_end_of_generation"));
-  out.parse_special = nb::cast<bool>(from.attr("parse_special"));
-  out.render_special = nb::cast<bool>(from.attr("render_special"));
-  out.grammar = nb::cast<std::string>(from.attr("grammar"));
-  out.json_schema = nb::cast<std::string>(from.attr("json_schema"));
+  out.stop = field<std::vector<std::string>>(from, "stop");
+  out.ignore_end_of_generation = field<bool>(from, "ignore_end_of_generation");
+  out.parse_special = field<bool>(from, "parse_special");
+  out.render_special = field<bool>(from, "render_special");
+  out.grammar = field<std::string>(from, "grammar");
+  out.json_schema = field<std::string>(from, "json_schema");
   return out;
 }
 
@@ -354,23 +355,27 @@ void bind_context(nb::module_& module) {
   nb::class_<PyContext>(module, "Context")
       .def("_start",
            [](PyContext& context, std::string_view prompt, nb::handle options) {
-             return context.start([&, native = generate_options(options)](Context& on) { return on.stream(prompt, native); });
+             return context.start(
+                 [&, native = generate_options(options)](Context& on) { return on.stream(prompt, native); });
            })
       .def("_start_tokens",
            [](PyContext& context, const std::vector<Token>& prompt, nb::handle options) {
-             return context.start(
-                 [&, native = generate_options(options)](Context& on) { return on.stream_tokens(prompt, native); });
+             return context.start([&, native = generate_options(options)](Context& on) {
+               return on.stream_tokens(prompt, native);
+             });
            })
       .def("_start_chat",
            [](PyContext& context, std::string_view messages, nb::handle options) {
-             return context.start(
-                 [&, native = generate_options(options)](Context& on) { return on.stream_chat(messages, native); });
+             return context.start([&, native = generate_options(options)](Context& on) {
+               return on.stream_chat(messages, native);
+             });
            })
       .def(nb::init<const PyModel&, nb::handle>())
       .def("close", &PyContext::close, "Frees the context's memory now.")
       .def_prop_ro("closed", &PyContext::closed)
       .def("evaluate", &PyContext::evaluate, nb::arg("tokens"))
-      .def("embed", &PyContext::embed, nb::arg("text"), nb::arg("pooling") = "mean", nb::arg("normalize") = true)
+      .def("embed", &PyContext::embed, nb::arg("text"), nb::arg("pooling") = "mean",
+           nb::arg("normalize") = true)
       .def("clear", &PyContext::clear, "Starts over without reallocating.")
       .def("release_idle", &PyContext::release_idle)
       .def("cancel", &PyContext::cancel, "Makes a generation that runs in another thread end.")

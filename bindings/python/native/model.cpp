@@ -4,11 +4,6 @@ namespace mullama::python {
 
 namespace {
 
-template <class T>
-T field(nb::handle from, const char* name) {
-  return nb::cast<T>(from.attr(name));
-}
-
 PyModel load(const std::string& path, nb::handle params) {
   PyModel loaded;
   loaded.warnings = std::make_shared<Warnings>();
@@ -93,7 +88,8 @@ void bind_model(nb::module_& module) {
           },
           nb::arg("token"), nb::arg("render_special") = true)
       .def("_apply_chat_template",
-           [](const PyModel& model, std::string_view messages, bool add_generation_prompt, std::string_view tools) {
+           [](const PyModel& model, std::string_view messages, bool add_generation_prompt,
+              std::string_view tools) {
              return text_of(model.get().apply_chat_template(messages, add_generation_prompt, tools));
            })
       .def("is_end_of_generation",

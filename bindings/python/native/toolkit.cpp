@@ -8,7 +8,7 @@ namespace {
 
 template <class T>
 void read(nb::handle from, const char* name, T& out) {
-  out = nb::cast<T>(from.attr(name));
+  out = field<T>(from, name);
 }
 
 using Row = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -40,7 +40,7 @@ SamplerParams sampler_params(nb::handle from) {
   read(from, "mirostat_tau", out.mirostat_tau);
   read(from, "mirostat_eta", out.mirostat_eta);
   read(from, "order", out.order);
-  for (const auto& [token, bias] : nb::cast<nb::dict>(from.attr("logit_bias"))) {
+  for (const auto& [token, bias] : field<nb::dict>(from, "logit_bias")) {
     out.logit_bias.emplace_back(nb::cast<Token>(token), nb::cast<float>(bias));
   }
   return out;
@@ -51,7 +51,9 @@ void bind_toolkit(nb::module_& module) {
       .def(nb::init<>())
       .def(
           "__init__",
-          [](Batch* place, const std::vector<Token>& tokens) { new (place) Batch(std::span<const Token>(tokens)); },
+          [](Batch* place, const std::vector<Token>& tokens) {
+            new (place) Batch(std::span<const Token>(tokens));
+          },
           nb::arg("tokens"))
       .def("add", &Batch::add, nb::arg("token"))
       .def("clear", &Batch::clear)
@@ -70,13 +72,17 @@ void bind_toolkit(nb::module_& module) {
              new (place) SamplerChain(model.get(), sampler_params(params));
            })
       .def(
-          "sample", [](SamplerChain& chain, const Row& logits) { return chain.sample({logits.data(), logits.size()}); },
+          "sample",
+          [](SamplerChain& chain, const Row& logits) {
+            return chain.sample({logits.data(), logits.size()});
+          },
           nb::arg("logits"))
       .def("accept", &SamplerChain::accept, nb::arg("token"))
       .def("reset", &SamplerChain::reset);
 
   module.def("set_memory_budget", &set_memory_budget, nb::arg("budget"));
-  module.def("_kv_cache_type", [](std::string_view name) { return text_of(to_string(kv_cache_type_from_string(name))); });
+  module.def("_kv_cache_type",
+             [](std::string_view name) { return text_of(to_string(kv_cache_type_from_string(name))); });
   module.def("_plan", [](const std::string& path, nb::handle model, nb::handle context) {
     const ModelParams load = model_params(model);
     const ContextParams shape = context_params(context);

@@ -19,7 +19,7 @@ struct CallSyntax {
   std::string_view name{};  ///< For messages and tests.
   /// The template's source holds all of these; empty ones do not count.
   std::array<std::string_view, 3> signs{};
-  std::string_view open{};   ///< Begins a call or a list of them; empty: the answer itself is the call's JSON.
+  std::string_view open{};  ///< Begins a call or a list of them; empty: the answer itself is the call's JSON.
   std::string_view close{};  ///< Ends it; empty where nothing does.
   Body body = Body::json;
   std::string_view separator{};
