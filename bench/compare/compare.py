@@ -22,7 +22,8 @@ import statistics
 import subprocess
 import sys
 
-from peer import Peer, PeerError
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from peer import Peer, PeerError  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = re.compile(r"^([a-z0-9.-]+):([A-Z0-9_]+)(?::(\d+))?$")
