@@ -22,7 +22,8 @@ import statistics
 import subprocess
 import sys
 
-from peer import Peer, PeerError
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from peer import Peer, PeerError  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = re.compile(r"^([a-z0-9.-]+):([A-Z0-9_]+)(?::(\d+))?$")
@@ -124,11 +125,17 @@ def measure(options, peer, name, path, test):
                            "--json", "--quiet"])
         load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.load)]
         runs = []
+        label = (f"{name}: {what} {test['prompt'] or test['generate']}, depth {test['depth']}, {test['sequences']} together, "
+                 f"{test['threads']} threads, {test['kv']}")
+        redraw = sys.stderr.isatty()
+        if not redraw:
+            print(label, file=sys.stderr, flush=True)
         for run in range(options.repetitions):
-            print(f"\r{name}: {what} {test['prompt'] or test['generate']}, depth {test['depth']}, {test['sequences']} together, "
-                  f"{test['threads']} threads, {test['kv']}: run {run + 1} of {options.repetitions}  ", end="", file=sys.stderr, flush=True)
+            if redraw:
+                print(f"\r{label}: run {run + 1} of {options.repetitions}  ", end="", file=sys.stderr, flush=True)
             runs.append((ours.ask(what), theirs.ask(what)))
-        print(file=sys.stderr)
+        if redraw:
+            print(file=sys.stderr)
         document = json.loads(ours.rest())
     finally:
         for process in load:
