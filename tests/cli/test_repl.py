@@ -90,7 +90,7 @@ class Repl(RealModelTest):
 
     def test_C13_talk_and_leave(self):
         terminal = self.start("--interactive", "--ctx-size", "4096", "-n", "40")
-        terminal.type("What is the capital of France?\r")
+        terminal.type("Name the capital of France in one sentence.\r")
         self.assertIn("Paris", terminal.expect(r"Paris[\s\S]*>>> $"))
         terminal.type("/bye\r")
         self.assertEqual(terminal.exit_code(), 0)
@@ -215,7 +215,7 @@ class Repl(RealModelTest):
 
     def test_no_terminal_no_decoration(self):
         done = self.run_program("run", REAL_MODEL, "--interactive", "--temperature", "0", "-n", "8",
-                                text="What is the capital of France?\n/show system\n")
+                                text="Name the capital of France in one sentence.\n/show system\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotIn(PROMPT, done.stdout)
         self.assertNotIn("\x1b", done.stdout + done.stderr)

@@ -19,7 +19,7 @@ class Answers(RealModelTest):
         return self.check_ok("run", REAL_MODEL, *arguments, **options)
 
     def test_C01_a_prompt_is_answered(self):
-        done = self.run_program("run", REAL_MODEL, "What is the capital of France?", *GREEDY)
+        done = self.run_program("run", REAL_MODEL, "Name the capital of France in one sentence.", *GREEDY)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("Paris", done.stdout)
         self.assertTrue(done.stdout.endswith("\n") and not done.stdout.endswith("\n\n"))
@@ -64,8 +64,8 @@ class Answers(RealModelTest):
     def test_limits_and_stops(self):
         document = json.loads(self.answer("Count from 1 to 30", "-n", "5", "--json", *GREEDY))
         self.assertEqual((document["eval_count"], document["done_reason"]), (5, "length"))
-        whole = self.answer("What is the capital of France?", *GREEDY)
-        cut = self.answer("What is the capital of France?", *GREEDY, "--stop", "Paris", "--stop", "never said")
+        whole = self.answer("Name the capital of France in one sentence.", *GREEDY)
+        cut = self.answer("Name the capital of France in one sentence.", *GREEDY, "--stop", "Paris", "--stop", "never said")
         self.assertEqual(cut.rstrip("\n"), whole.split("Paris")[0].rstrip("\n"))
 
     def test_system_message_changes_the_answer(self):
@@ -200,7 +200,7 @@ class Formats(RealModelTest):
               "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "minimum": 0, "maximum": 150}}}
 
     def test_json_on_standard_output(self):
-        out = self.check_ok("run", REAL_MODEL, "Describe Bob, who is 30, as JSON.", "--format", "json", "-n", "400", "--seed", "1")
+        out = self.check_ok("run", REAL_MODEL, "Describe Bob, who is 30, as JSON.", "--format", "json", "-n", "400", *GREEDY)
         self.assertIsInstance(json.loads(out), dict)
 
     def test_a_schema_in_a_file(self):

@@ -1,7 +1,7 @@
 // What the suites of the JavaScript clients share: where the server is, what they ask, how a check is told.
 export const base = process.env.MULLAMA_URL;
 export const model = process.env.MULLAMA_MODEL;
-export const question = "What is the capital of France? Answer in one short sentence.";
+export const question = "Name the capital of France in one sentence. Answer in one short sentence.";
 export const schema = {
   type: "object",
   properties: { name: { type: "string", maxLength: 20 }, age: { type: "integer", minimum: 0, maximum: 150 } },

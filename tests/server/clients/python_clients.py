@@ -10,7 +10,7 @@ import traceback
 
 BASE = os.environ["MULLAMA_URL"]
 MODEL = os.environ["MULLAMA_MODEL"]
-QUESTION = "What is the capital of France? Answer in one short sentence."
+QUESTION = "Name the capital of France in one sentence. Answer in one short sentence."
 MESSAGES = [{"role": "user", "content": QUESTION}]
 SCHEMA = {
     "type": "object",
