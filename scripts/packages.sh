@@ -12,10 +12,12 @@ test_packages=(
   libgtest-dev libpcre2-dev libssl-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
   qemu-user g++-aarch64-linux-gnu
   python3-venv python3-dev bindgen
-  nodejs npm
 )
+# Node.js may come from elsewhere than Debian, whose npm then cannot be installed.
+command -v npm >/dev/null || test_packages+=(nodejs npm)
 # For bench/compare, which installs llama.cpp from npm beside them.
-bench_packages=(git nodejs npm)
+bench_packages=(git)
+command -v npm >/dev/null || bench_packages+=(nodejs npm)
 
 install_missing() {
   local missing=() package

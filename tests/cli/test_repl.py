@@ -175,7 +175,7 @@ class Repl(RealModelTest):
         self.assertEqual(terminal.exit_code(), 0)
 
     def test_several_lines(self):
-        terminal = self.start()
+        terminal = self.start("--temperature", "0", "-n", "8")
         terminal.type('"""The first line\r')
         terminal.expect(r"\.\.\. $")
         terminal.type('the second line"""\r')
