@@ -192,10 +192,7 @@ void add_daemon(CLI::App& app, Action& action) {
   CLI::App* start_command = command->add_subcommand("start", "Start the daemon; takes the options of serve");
   const auto serve_arguments = std::make_shared<ServeArguments>();
   add_serve_options(*start_command, *serve_arguments);
-  start_command->callback([&action, serve_arguments] {
-    static_cast<void>(serve_arguments);  // Lives as long as the callback: the options are parsed into it.
-    action = [] { return start(words_behind(3)); };
-  });
+  start_command->callback([&action, serve_arguments] { action = [] { return start(words_behind(3)); }; });
 
   CLI::App* stop_command = command->add_subcommand("stop", "Let answers under way end, then stop");
   const auto force = std::make_shared<bool>(false);
@@ -206,10 +203,8 @@ void add_daemon(CLI::App& app, Action& action) {
       command->add_subcommand("restart", "Stop, and start with the same options or the ones given");
   const auto restart_arguments = std::make_shared<ServeArguments>();
   add_serve_options(*restart_command, *restart_arguments);
-  restart_command->callback([&action, restart_arguments] {
-    static_cast<void>(restart_arguments);
-    action = [] { return restart(words_behind(3), false); };
-  });
+  restart_command->callback(
+      [&action, restart_arguments] { action = [] { return restart(words_behind(3), false); }; });
 
   CLI::App* status_command =
       command->add_subcommand("status", "Models, sequences, memory against budget, uptime");

@@ -7,6 +7,8 @@ namespace mullama::server {
 namespace {
 
 using sampling::SamplerParams;
+
+constexpr std::chrono::milliseconds kPatience{100};
 using text::TokenId;
 
 /// Ollama's spelling of parameters that the table has under another name.
@@ -259,11 +261,14 @@ Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
 Result<std::optional<Delta>> LocalGeneration::next() {
   if (ended_) return std::nullopt;
   while (true) {
-    const std::vector<engine::Event> events = answer_->take(std::chrono::milliseconds(100));
-    if (events.empty()) {
+    const std::vector<engine::Event> events = answer_->take(kPatience);
+    // Asked for in time's measure, not in that of tokens: whoever gathers a whole answer writes nothing
+    // meanwhile.
+    if (const auto now = std::chrono::steady_clock::now(); now - last_look_ >= kPatience) {
+      last_look_ = now;
       if (client_gone_ && client_gone_()) return fail(ErrorCode::canceled, "the client has gone");
-      continue;
     }
+    if (events.empty()) continue;
     Delta delta;
     for (const engine::Event& event : events) {
       add(event, delta);

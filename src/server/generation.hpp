@@ -50,6 +50,7 @@ class LocalGeneration final : public Generation {
   ServiceCounters& counters_;
   std::chrono::steady_clock::time_point since_;
   Summary summary_;
+  std::chrono::steady_clock::time_point last_look_;
   bool ended_ = false;
 };
 

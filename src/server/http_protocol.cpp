@@ -46,6 +46,7 @@ class Exchange final : public httplib::Stream {
   }
 
   ssize_t write(const char* data, size_t size) override {
+    silent_ = false;
     if (broken_ || !bytes_.write({data, size})) {
       broken_ = true;
       return -1;
@@ -67,6 +68,8 @@ class Exchange final : public httplib::Stream {
     in_body = true;
     body_started_ = Clock::now();
   }
+  /// Whether nothing was written yet.
+  [[nodiscard]] bool silent() const { return silent_; }
   [[nodiscard]] bool gone() { return broken_ || bytes_.gone(); }
 
  private:
@@ -76,6 +79,7 @@ class Exchange final : public httplib::Stream {
   size_t body_bytes_ = 0;
   Clock::time_point body_started_;
   bool broken_ = false;
+  bool silent_ = true;
 
  public:
   const Clock::time_point started;
@@ -159,10 +163,25 @@ class HttpProtocol::Engine final : public httplib::Server {
     const bool ok = process_request(exchange, close_after, closed,
                                     [&](httplib::Request& raw) { prepare(exchange, raw); });
     current_exchange = nullptr;
+    if (!ok && exchange.silent() && (exchange.head_too_large || exchange.timed_out)) refuse_head(exchange);
     return ok && !closed && !exchange.must_close && exchange.is_writable();
   }
 
  private:
+  /// The library says nothing about a first line that does not end.
+  void refuse_head(Exchange& exchange) {
+    const int status = exchange.head_too_large ? 431 : 408;
+    const std::string_view reason =
+        exchange.head_too_large ? "Request Header Fields Too Large" : "Request Timeout";
+    const std::string body = to_text({{"error", reason}});
+    const std::string reply = fmt::format(
+        "HTTP/1.1 {} {}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\n"
+        "Connection: close\r\n\r\n{}",
+        status, reason, body.size(), body);
+    static_cast<void>(exchange.write(reply.data(), reply.size()));
+    record(exchange, status);
+  }
+
   /// Takes the request over and leaves the library only what it has to know: it must neither match our paths
   /// with regular expressions nor take bodies apart by their type.
   void prepare(Exchange& exchange, httplib::Request& raw) {

@@ -289,8 +289,12 @@ void ModelPool::release(std::shared_ptr<LoadedEntry> entry) {
   --entry->in_use;
   entry->last_use = Clock::now();
   const bool at_once = entry->retiring || entry->keep_alive.after.count() == 0;
-  if (entry->in_use == 0 && at_once && std::ranges::find(entries_, entry) != entries_.end())
+  if (entry->in_use == 0 && at_once && std::ranges::find(entries_, entry) != entries_.end()) {
     depart(std::move(entry), lock);
+  } else {
+    // Under the lock: whoever lets the model depart next must hold the last reference.
+    entry.reset();
+  }
   changed_.notify_all();
 }
 

@@ -8,7 +8,7 @@ import unittest
 
 from support import MODEL, Server, ServerTest, in_threads
 
-PROMPTS = ["Tell me about rivers.", "List three animals.", "What is a poem?", "Why is the sky blue?"]
+PROMPTS = ["1, 2, 3, 4,", "A, B, C, D,", "Monday, Tuesday, Wednesday,", "10, 20, 30, 40,"]
 
 
 def long_answer(prompt, tokens=48):
@@ -19,7 +19,9 @@ class ThreeSequences(ServerTest):
     arguments = ("--model", MODEL, "--parallel", "3", "--ctx-size", "2048")
 
     def test_three_advance_together_and_a_fourth_waits(self):
-        alone = [self.server.post("/api/generate", {**long_answer(prompt), "stream": False})[1]["response"] for prompt in PROMPTS]
+        solo = [self.server.post("/api/generate", {**long_answer(prompt), "stream": False})[1] for prompt in PROMPTS]
+        self.assertEqual([answer["eval_count"] for answer in solo], [48] * 4)
+        alone = [answer["response"] for answer in solo]
         self.server.post("/api/generate", {"model": MODEL, "keep_alive": -1, "stream": False})
 
         def together(prompt):

@@ -108,8 +108,10 @@ class Memory(unittest.TestCase):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-two-"))
         self.addCleanup(shutil.rmtree, folder)
         shutil.copytree(MODELS, folder / "models", symlinks=True)
-        # Weights and one context of 512 tokens take about 160 MiB: one fits, two do not.
-        with Server("--parallel", "1", "--ctx-size", "512", "--memory-budget", "260MiB", models=folder / "models") as server:
+        with Server("--parallel", "1", "--ctx-size", "512", "--model", MODEL, models=folder / "models") as server:
+            one = server.get("/memory")[1]["devices"][0]["bytes"]
+        # One fits, two do not.
+        with Server("--parallel", "1", "--ctx-size", "512", "--memory-budget", one * 8 // 5, models=folder / "models") as server:
             self.assertEqual(server.request("POST", "/api/copy", {"source": MODEL, "destination": "twin"})[0], 200)
             for name in (MODEL, "twin:latest", MODEL):
                 self.assertEqual(server.post("/api/generate", {"model": name, "prompt": "x", "stream": False, "options": {"num_predict": 1}})[0], 200)
