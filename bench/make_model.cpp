@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <unistd.h>
 
 #include "engine/known_shapes.hpp"
 #include "gguf/file.hpp"
@@ -94,9 +95,10 @@ Status make(const Arguments& arguments) {
   }
   MULLAMA_TRY(writer.begin());
   MadeWeights weights(arguments.seed);
+  const bool redraw = ::isatty(STDERR_FILENO) == 1;
   size_t done = 0;
   for (const gguf::TensorInfo& tensor : file.tensors()) {
-    if (!arguments.quiet && done % 16 == 0) {
+    if (!arguments.quiet && redraw && done % 16 == 0) {
       std::fprintf(stderr, "\rwriting %s: tensor %zu of %zu ", arguments.out.c_str(), done + 1,
                    file.tensors().size());
     }
@@ -105,8 +107,8 @@ Status make(const Arguments& arguments) {
   }
   MULLAMA_TRY(writer.finish());
   if (!arguments.quiet) {
-    std::fprintf(stderr, "\r%s: %s %s, %u layers, %.2f GB          \n", arguments.out.c_str(),
-                 std::string(shape.name).c_str(), arguments.type.c_str(), shape.layers,
+    std::fprintf(stderr, "%s%s: %s %s, %u layers, %.2f GB          \n", redraw ? "\r" : "",
+                 arguments.out.c_str(), std::string(shape.name).c_str(), arguments.type.c_str(), shape.layers,
                  static_cast<double>(writer.file_bytes()) / 1e9);
   }
   return {};

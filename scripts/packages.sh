@@ -11,7 +11,13 @@ build_packages=(
 test_packages=(
   libgtest-dev libpcre2-dev libssl-dev clang-14 clang-format-14 libclang-rt-14-dev python3-jinja2 libsimde-dev
   qemu-user g++-aarch64-linux-gnu
+  python3-venv python3-dev bindgen
 )
+# Node.js may come from elsewhere than Debian, whose npm then cannot be installed.
+command -v npm >/dev/null || test_packages+=(nodejs npm)
+# For bench/compare, which installs llama.cpp from npm beside them.
+bench_packages=(git)
+command -v npm >/dev/null || bench_packages+=(nodejs npm)
 
 install_missing() {
   local missing=() package
@@ -22,17 +28,20 @@ install_missing() {
     return 0
   fi
   echo "Installing ${missing[*]}"
-  local as_root=()
+  local as_root=(env DEBIAN_FRONTEND=noninteractive)
   if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
-      echo "These Debian packages are missing: ${missing[*]}. Install them as root, then run this again." >&2
+      echo "Error: these Debian packages are missing: ${missing[*]}. Install them as root, then run this again." >&2
       return 1
     fi
-    as_root=(sudo)
+    as_root=(sudo env DEBIAN_FRONTEND=noninteractive)
   fi
   # Package lists may be absent or stale; one update is enough.
   if ! "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
-    "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    if ! { "${as_root[@]}" apt-get update -qq &&
+      "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
+      echo "Error: cannot install ${missing[*]}. Check the network, then run this again." >&2
+      return 1
+    fi
   fi
 }

@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # Sets up what is missing, builds Mullama, gets a small real model and answers a prompt with it.
-#   scripts/quickstart.sh ["PROMPT"]
+#   scripts/quickstart.sh ["PROMPT"]      its parts: scripts/packages.sh, cmake --preset release, mullama pull, mullama run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 
-prompt=${1:-"Why is the sky blue? Answer in two sentences."}
+case ${1:-} in
+  -h | --help)
+    sed -n '2,3s/^# //p' scripts/quickstart.sh
+    exit 0
+    ;;
+esac
+prompt=${*:-"Why is the sky blue? Answer in two sentences."}
 log=build/quickstart.log
 mkdir -p build
 
@@ -20,4 +26,4 @@ if ! ninja -C build -n mullama | grep -q 'no work to do'; then
 fi
 model=smollm2:135m
 build/bin/mullama show "$model" >/dev/null 2>&1 || build/bin/mullama pull "$model"
-exec build/bin/mullama run "$model" "$prompt"
+exec build/bin/mullama run "$model" -- "$prompt"

@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
 # Sets up what is missing, builds Mullama and runs every test: each fuzzer for a minute, the unit tests with AddressSanitizer
 # (leaks and undefined behaviour included), and everything in the release build.
-#   scripts/test.sh [release|asan|tsan|fuzz ...]     only these parts; tsan, ThreadSanitizer on what runs threads, is
+#   scripts/test.sh [release|bindings|asan|tsan|fuzz ...]     only these parts; tsan, ThreadSanitizer on what runs threads, is
 #                                                    not among those run by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(fuzz asan release)
+[ ${#parts[@]} -gt 0 ] || parts=(fuzz asan release bindings)
+for part in "${parts[@]}"; do
+  case $part in
+    release | asan | tsan | fuzz | bindings) ;;
+    *)
+      sed -n '2,6s/^# \{0,1\}//p' scripts/test.sh >&2
+      exit 4
+      ;;
+  esac
+done
 fuzz_seconds=${MULLAMA_FUZZ_SECONDS:-60}
 jobs=$(nproc)
 asan_tests=(gguf_test gguf_access_test memory_test quant_test sampling_grammar_test sampling_chain_test
@@ -59,4 +68,7 @@ if wanted release; then
   section "Release: tests"
   # One at a time: some tests measure time.
   ctest --preset release
+fi
+if wanted bindings; then
+  scripts/test_bindings.sh
 fi

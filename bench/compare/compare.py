@@ -17,11 +17,13 @@ import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
 
-from peer import Peer, PeerError
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from peer import Peer, PeerError  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = re.compile(r"^([a-z0-9.-]+):([A-Z0-9_]+)(?::(\d+))?$")
@@ -73,11 +75,13 @@ def model_file(options, name):
 
 
 class Contestant:
-    """A program that answers each line with a speed."""
+    """A program that answers each line with a speed. It is stopped while it waits: threads that spin for want of work would take the
+    other one's cores."""
 
-    def __init__(self, command, greeting_at_start):
+    def __init__(self, command):
         self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.greeting = self.line() if greeting_at_start else ""
+        self.greeting = self.line()
+        self.process.send_signal(signal.SIGSTOP)
 
     def line(self):
         text = self.process.stdout.readline()
@@ -86,11 +90,15 @@ class Contestant:
         return text.strip()
 
     def ask(self, what):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
-        return float(self.line())
+        answer = float(self.line())
+        self.process.send_signal(signal.SIGSTOP)
+        return answer
 
     def rest(self):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         text = self.process.stdout.read()
         self.process.wait()
@@ -111,17 +119,23 @@ def measure(options, peer, name, path, test):
     ours = theirs = None
     load = []
     try:
-        theirs = Contestant([peer.program, "--model", path, "--backend", peer.backend(options.peer_isa), *size, *common], True)
+        theirs = Contestant([peer.program, "--model", path, "--backend", peer.backend(options.peer_isa), *size, *common])
         theirs.ask(what)  # a warm-up
         ours = Contestant([options.build / "bin/mullama", "bench", path, *size, *common, *isa, "-r", options.repetitions, "--in-turn",
-                           "--json", "--quiet"], True)
+                           "--json", "--quiet"])
         load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.load)]
         runs = []
+        label = (f"{name}: {what} {test['prompt'] or test['generate']}, depth {test['depth']}, {test['sequences']} together, "
+                 f"{test['threads']} threads, {test['kv']}")
+        redraw = sys.stderr.isatty()
+        if not redraw:
+            print(label, file=sys.stderr, flush=True)
         for run in range(options.repetitions):
-            print(f"\r{name}: {what} {test['prompt'] or test['generate']}, depth {test['depth']}, {test['sequences']} together, "
-                  f"{test['threads']} threads, {test['kv']}: run {run + 1} of {options.repetitions}  ", end="", file=sys.stderr, flush=True)
+            if redraw:
+                print(f"\r{label}: run {run + 1} of {options.repetitions}  ", end="", file=sys.stderr, flush=True)
             runs.append((ours.ask(what), theirs.ask(what)))
-        print(file=sys.stderr)
+        if redraw:
+            print(file=sys.stderr)
         document = json.loads(ours.rest())
     finally:
         for process in load:

@@ -1,6 +1,6 @@
 // Measures llama.cpp through its C API the way `mullama bench` measures Mullama: the same tokens, the same
-// threads, whole prompts and greedy steps. compare.py builds it against the headers and libraries of the peer's
-// own package.
+// threads, whole prompts and greedy steps. compare.py builds it against the headers and libraries of the
+// peer's own package.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -8,11 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <string>
-#include <vector>
-
 #include <ggml-backend.h>
 #include <llama.h>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -48,9 +47,11 @@ std::vector<llama_token> spread_tokens(uint64_t count, uint64_t salt, uint64_t v
 class Peer {
  public:
   explicit Peer(const Arguments& arguments) : arguments_(arguments) {
-    llama_log_set([](ggml_log_level level, const char* text, void*) {
-      if (level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
-    }, nullptr);
+    llama_log_set(
+        [](ggml_log_level level, const char* text, void*) {
+          if (level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
+        },
+        nullptr);
     if (!arguments.backend.ends_with(".so")) {
       ggml_backend_load_all_from_path(arguments.backend.c_str());
     } else if (ggml_backend_load(arguments.backend.c_str()) == nullptr) {
@@ -101,12 +102,15 @@ class Peer {
   /// Tokens a second of all sequences, each step choosing the most likely token of each.
   double write() {
     const uint32_t depth = std::max(1u, arguments_.depth);
-    forget(0);
-    std::vector<llama_token> next(arguments_.together);
-    for (uint32_t s = 0; s < arguments_.together; ++s) {
-      decode(spread_tokens(depth, s, vocabulary_), s, 0);
-      next[s] = best(-1);
+    if (first_.empty() || !forget(depth)) {
+      forget(0);
+      first_.clear();
+      for (uint32_t s = 0; s < arguments_.together; ++s) {
+        decode(spread_tokens(depth, s, vocabulary_), s, 0);
+        first_.push_back(best(-1));
+      }
     }
+    std::vector<llama_token> next = first_;
     step(next, depth);
     const auto start = std::chrono::steady_clock::now();
     for (uint32_t i = 0; i < arguments_.generate; ++i) step(next, depth + 1 + i);
@@ -123,13 +127,18 @@ class Peer {
     fail("unknown KV type " + name);
   }
 
+  /// Keeps only the first `from` tokens of each sequence; false if the peer's cache cannot do that.
   bool forget(uint32_t from) {
     llama_memory_t memory = llama_get_memory(context_);
     if (from == 0) {
       llama_memory_clear(memory, false);
       return true;
     }
-    return llama_memory_seq_rm(memory, 0, static_cast<llama_pos>(from), -1);
+    for (uint32_t s = 0; s < arguments_.together; ++s) {
+      if (!llama_memory_seq_rm(memory, static_cast<llama_seq_id>(s), static_cast<llama_pos>(from), -1))
+        return false;
+    }
+    return true;
   }
 
   /// Computes tokens of one sequence, the last one with logits.
@@ -173,6 +182,7 @@ class Peer {
   llama_context* context_ = nullptr;
   uint32_t vocabulary_ = 0;
   bool filled_ = false;
+  std::vector<llama_token> first_;  // what follows each sequence's prompt
 };
 
 }  // namespace
@@ -185,15 +195,24 @@ int main(int count, char** texts) {
     const std::string name = texts[i];
     const char* value = texts[i + 1];
     const auto number = [&] { return static_cast<uint32_t>(std::strtoul(value, nullptr, 10)); };
-    if (name == "--model") arguments.model = value;
-    else if (name == "--backend") arguments.backend = value;
-    else if (name == "--kv-cache-type") arguments.kv_type = value;
-    else if (name == "--prompt") arguments.prompt = number();
-    else if (name == "--generate") arguments.generate = number();
-    else if (name == "--depth") arguments.depth = number();
-    else if (name == "--sequences") arguments.together = std::max(1u, number());
-    else if (name == "--threads") arguments.threads = static_cast<int>(number());
-    else fail("unknown option " + name);
+    if (name == "--model")
+      arguments.model = value;
+    else if (name == "--backend")
+      arguments.backend = value;
+    else if (name == "--kv-cache-type")
+      arguments.kv_type = value;
+    else if (name == "--prompt")
+      arguments.prompt = number();
+    else if (name == "--generate")
+      arguments.generate = number();
+    else if (name == "--depth")
+      arguments.depth = number();
+    else if (name == "--sequences")
+      arguments.together = std::max(1u, number());
+    else if (name == "--threads")
+      arguments.threads = static_cast<int>(number());
+    else
+      fail("unknown option " + name);
   }
   Peer peer(arguments);
   std::printf("%s\n", llama_print_system_info());

@@ -155,7 +155,7 @@ def main():
     parser.add_argument("--libraries", required=True, type=Path, help="folder of llama.cpp's shared libraries")
     parser.add_argument("--positions", type=int, default=512)
     parser.add_argument("--windows", type=int, default=1, help="texts of so many positions")
-    parser.add_argument("--builds", default="haswell,icelake,zen4,sandybridge,x64", help="of llama.cpp; those the processor lacks are left out")
+    parser.add_argument("--builds", default="haswell,zen4", help="of llama.cpp; those the processor lacks are left out")
     parser.add_argument("--answers", type=int, default=48, help="longest greedy answer in tokens; 0 compares none")
     parser.add_argument("--isa", help="instruction set for mullama (MULLAMA_ISA)")
     arguments = parser.parse_args()

@@ -3,9 +3,10 @@
  * Each *_create or *_load has a *_free, which accepts NULL. Functions that can fail return a mullama_status
  * and never abort or throw; mullama_last_error() tells the calling thread what went wrong in its last failed
  * call. Option structs are filled by their *_init function, which also records their size, so that fields can
- * be added without breaking callers. A model may be used from many threads at once; a context, batch or
- * sampler from one at a time, except mullama_context_cancel(). A context keeps its model alive: the model's
- * handle may be freed first. */
+ * be added without breaking callers. A model may be used from many threads at once; a context, batch, sampler
+ * or stream from one at a time, except mullama_context_cancel(), _token_count(), _size() and _memory_info().
+ * A context keeps its model alive, and a stream its context: handles may be freed in any order. Functions
+ * that only read accept a NULL handle and then return 0, false or NULL. */
 #ifndef MULLAMA_MULLAMA_H
 #define MULLAMA_MULLAMA_H
 
@@ -27,6 +28,7 @@ typedef struct mullama_model mullama_model;
 typedef struct mullama_context mullama_context;
 typedef struct mullama_batch mullama_batch;
 typedef struct mullama_sampler mullama_sampler;
+typedef struct mullama_stream mullama_stream;
 
 typedef int32_t mullama_token;
 
@@ -50,6 +52,7 @@ typedef enum mullama_status {
 } mullama_status;
 
 typedef enum mullama_kv_cache_type {
+  MULLAMA_KV_SAME = -1, /* for values: as for keys */
   MULLAMA_KV_F32 = 0,
   MULLAMA_KV_F16 = 1,
   MULLAMA_KV_BF16 = 2,
@@ -86,8 +89,9 @@ typedef struct mullama_context_params {
   uint32_t n_ctx;                        /* 0: min(4096, trained context) */
   uint32_t n_batch;                      /* 512 */
   mullama_kv_cache_type kv_cache_type;   /* MULLAMA_KV_F16 */
-  mullama_kv_cache_type kv_cache_type_v; /* the same */
+  mullama_kv_cache_type kv_cache_type_v; /* MULLAMA_KV_SAME */
   bool kv_rotate;                        /* true */
+  uint32_t n_sequences;                  /* 1 */
   uint32_t lookup;                       /* 0; tokens that a step may guess from the text so far */
 } mullama_context_params;
 
@@ -119,6 +123,9 @@ typedef struct mullama_sampler_params {
   const float* logit_bias_values;
   size_t n_logit_bias;
   const char* order; /* NULL: the default order */
+  /* n_dry_sequence_breakers strings; NULL: line break, colon, quotation mark, asterisk */
+  const char* const* dry_sequence_breakers;
+  size_t n_dry_sequence_breakers;
 } mullama_sampler_params;
 
 typedef struct mullama_generate_params {
@@ -131,12 +138,21 @@ typedef struct mullama_generate_params {
   bool parse_special;      /* true */
   const char* grammar;     /* GBNF, or NULL */
   const char* json_schema; /* a JSON Schema, "json", or NULL */
+  bool render_special;     /* false */
 } mullama_generate_params;
 
 /* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to
  * stop. */
 typedef bool (*mullama_token_callback)(mullama_token token, const char* text, size_t text_size, float logprob,
                                        void* user);
+
+/* One piece of a streamed answer. */
+typedef struct mullama_stream_token {
+  mullama_token token; /* -1: none, as in a last piece of held back text */
+  const char* text;    /* complete UTF-8 characters; valid until the stream's next call */
+  size_t text_size;
+  float logprob;
+} mullama_stream_token;
 
 typedef struct mullama_receipt {
   uint64_t kv_bytes;
@@ -180,11 +196,26 @@ typedef struct mullama_memory_info {
   mullama_kv_cache_type value_type;
 } mullama_memory_info;
 
+/* One pool of one device in the account book of the whole process. */
+typedef struct mullama_pool_usage {
+  char device[16];
+  char pool[24];
+  uint64_t bytes;
+  uint64_t peak;
+} mullama_pool_usage;
+
+typedef enum mullama_pooling {
+  MULLAMA_POOLING_MEAN = 0,
+  MULLAMA_POOLING_FIRST = 1,
+  MULLAMA_POOLING_LAST = 2
+} mullama_pooling;
+
 typedef struct mullama_live_objects {
   uint64_t models;
   uint64_t contexts;
   uint64_t batches;
   uint64_t samplers;
+  uint64_t streams;
 } mullama_live_objects;
 
 MULLAMA_C_API const char* mullama_version(void);
@@ -192,6 +223,16 @@ MULLAMA_C_API const char* mullama_version(void);
 MULLAMA_C_API const char* mullama_last_error(void);
 /* "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for no limit on the memory of this process. */
 MULLAMA_C_API mullama_status mullama_set_memory_budget(const char* budget);
+/* Memory that will be taken, as JSON, from the file's header alone: context_size, batch_size, key_type,
+ * value_type, rows of {device, pool, bytes, why}, total, recommended, available, budget, fits, alternatives.
+ * Both params may be NULL; *json is freed with mullama_string_free(). */
+MULLAMA_C_API mullama_status mullama_plan(const char* path, const mullama_model_params* model,
+                                          const mullama_context_params* context, char** json);
+/* Writes up to `capacity` pools and always sets *count to the number there are. */
+MULLAMA_C_API mullama_status mullama_memory_pools(mullama_pool_usage* pools, size_t capacity, size_t* count);
+/* "f16" and so on; NULL for a value that is none of the types. */
+MULLAMA_C_API const char* mullama_kv_cache_type_name(mullama_kv_cache_type type);
+MULLAMA_C_API mullama_status mullama_kv_cache_type_from_name(const char* name, mullama_kv_cache_type* type);
 MULLAMA_C_API mullama_live_objects mullama_get_live_objects(void);
 /* Frees a string that a function of this API gave away. */
 MULLAMA_C_API void mullama_string_free(char* text);
@@ -215,6 +256,13 @@ MULLAMA_C_API uint64_t mullama_model_size_bytes(const mullama_model* model);
 MULLAMA_C_API mullama_token mullama_model_bos(const mullama_model* model);
 MULLAMA_C_API mullama_token mullama_model_eos(const mullama_model* model);
 MULLAMA_C_API bool mullama_model_is_end_of_generation(const mullama_model* model, mullama_token token);
+/* These two are freed with mullama_string_free(); NULL only if memory runs out. */
+MULLAMA_C_API char* mullama_model_architecture(const mullama_model* model);
+MULLAMA_C_API char* mullama_model_name(const mullama_model* model);
+MULLAMA_C_API size_t mullama_model_metadata_count(const mullama_model* model);
+/* The entry at `index`, in the file's order; both strings are freed with mullama_string_free(). */
+MULLAMA_C_API mullama_status mullama_model_metadata_at(const mullama_model* model, size_t index, char** key,
+                                                       char** value);
 /* A metadata value as text, or NULL if there is no such key; free it with mullama_string_free(). */
 MULLAMA_C_API char* mullama_model_metadata(const mullama_model* model, const char* key);
 
@@ -227,6 +275,9 @@ MULLAMA_C_API mullama_status mullama_tokenize(const mullama_model* model, const 
 MULLAMA_C_API mullama_status mullama_detokenize(const mullama_model* model, const mullama_token* tokens,
                                                 size_t count, bool render_special, char** text,
                                                 size_t* text_size);
+/* The bytes of one token, which may be part of a character. */
+MULLAMA_C_API mullama_status mullama_token_piece(const mullama_model* model, mullama_token token,
+                                                 bool render_special, char** bytes, size_t* size);
 /* messages_json, and tools_json unless NULL, are JSON arrays in OpenAI's shape. */
 MULLAMA_C_API mullama_status mullama_apply_chat_template(const mullama_model* model,
                                                          const char* messages_json, const char* tools_json,
@@ -263,12 +314,40 @@ MULLAMA_C_API mullama_status mullama_chat(mullama_context* context, const char* 
                                           const mullama_generate_params* params,
                                           mullama_token_callback callback, void* user,
                                           mullama_result* result);
+/* The same three, for callers that ask for each token when they want it. The context may do nothing else
+ * until the stream has ended or is freed, which stops the answer. */
+MULLAMA_C_API mullama_status mullama_stream_create(mullama_context* context, const char* prompt,
+                                                   size_t prompt_size, const mullama_generate_params* params,
+                                                   mullama_stream** stream);
+MULLAMA_C_API mullama_status mullama_stream_create_batch(mullama_context* context,
+                                                         const mullama_batch* prompt,
+                                                         const mullama_generate_params* params,
+                                                         mullama_stream** stream);
+MULLAMA_C_API mullama_status mullama_stream_create_chat(mullama_context* context, const char* messages_json,
+                                                        const mullama_generate_params* params,
+                                                        mullama_stream** stream);
+/* *has_token is false once the answer has ended. */
+MULLAMA_C_API mullama_status mullama_stream_next(mullama_stream* stream, mullama_stream_token* token,
+                                                 bool* has_token);
+/* Computes one step, a chunk of the prompt or a token; *ready says that next() need not compute. */
+MULLAMA_C_API mullama_status mullama_stream_poll(mullama_stream* stream, bool* ready);
+/* Ends the answer now; its result says canceled. */
+MULLAMA_C_API mullama_status mullama_stream_stop(mullama_stream* stream);
+/* After the end. */
+MULLAMA_C_API mullama_status mullama_stream_result(const mullama_stream* stream, mullama_result* result);
+MULLAMA_C_API void mullama_stream_free(mullama_stream* stream);
 MULLAMA_C_API void mullama_result_free(mullama_result* result);
 
 /* Appends the batch's tokens; *logits are those after the last one, n_vocab of them, valid until the
  * context's next call. */
 MULLAMA_C_API mullama_status mullama_evaluate(mullama_context* context, const mullama_batch* batch,
                                               const float** logits, size_t* n_vocab);
+
+/* Writes the embedding of a text, of length 1 if `normalize`, to `embedding`, which holds `capacity` values
+ * and must hold mullama_model_n_embd() of them. The context is cleared. */
+MULLAMA_C_API mullama_status mullama_embed(mullama_context* context, const char* text, size_t text_size,
+                                           mullama_pooling pooling, bool normalize, float* embedding,
+                                           size_t capacity);
 
 MULLAMA_C_API mullama_status mullama_batch_create(mullama_batch** batch);
 MULLAMA_C_API void mullama_batch_free(mullama_batch* batch);

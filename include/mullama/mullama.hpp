@@ -90,21 +90,21 @@ struct ModelParams {
   bool mlock_required = false;  ///< Fail the load if not everything can be locked.
   int n_gpu_layers = 0;    ///< Layers to offload; -1 is all. Without a GPU backend: a warning, then the CPU.
   unsigned n_threads = 0;  ///< 0: as many as this process may use.
-  std::string isa;         ///< "scalar", "avx2", ...; empty: MULLAMA_ISA, else the fastest that runs here.
-  std::string pre_tokenizer;  ///< Overrides the file's tokenizer.ggml.pre.
-  bool vocab_only = false;    ///< Tokenizer and metadata without weights.
+  std::string isa{};       ///< "scalar", "avx2", ...; empty: MULLAMA_ISA, else the fastest that runs here.
+  std::string pre_tokenizer{};  ///< Overrides the file's tokenizer.ggml.pre.
+  bool vocab_only = false;      ///< Tokenizer and metadata without weights.
   /// Receives one line a warning (GPU layers without a GPU, locked bytes short of those asked); default:
   /// stderr.
-  std::function<void(const std::string&)> on_warning;
+  std::function<void(const std::string&)> on_warning{};
 };
 
 struct ContextParams {
   std::uint32_t n_ctx = 0;      ///< KV cells a sequence; 0: min(4096, trained context).
   std::uint32_t n_batch = 512;  ///< Tokens computed at once while reading a prompt.
   KvCacheType kv_cache_type = KvCacheType::F16;
-  std::optional<KvCacheType> kv_cache_type_v;  ///< For values, if not as for keys.
-  bool kv_rotate = true;                       ///< Hadamard rotation before quantizing to q8_0 or q4_0.
-  std::uint32_t n_sequences = 1;               ///< Sequences that may run together, each with n_ctx cells.
+  std::optional<KvCacheType> kv_cache_type_v{};  ///< For values, if not as for keys.
+  bool kv_rotate = true;                         ///< Hadamard rotation before quantizing to q8_0 or q4_0.
+  std::uint32_t n_sequences = 1;                 ///< Sequences that may run together, each with n_ctx cells.
   /// Tokens that a step may guess from the text so far and compute at once (prompt lookup); 0: none. Answers
   /// are the same, and sooner there where they repeat what came before. Each takes a row of logits.
   std::uint32_t lookup = 0;
@@ -112,8 +112,8 @@ struct ContextParams {
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
 struct SamplerParams {
-  std::optional<std::uint64_t> seed;  ///< None: a random one, reported with the result.
-  float temperature = 0.8f;           ///< 0: always the most likely token.
+  std::optional<std::uint64_t> seed{};  ///< None: a random one, reported with the result.
+  float temperature = 0.8f;             ///< 0: always the most likely token.
   float dynamic_temperature_range = 0;
   float dynamic_temperature_exponent = 1;
   std::int32_t top_k = 40;
@@ -134,9 +134,9 @@ struct SamplerParams {
   std::int32_t mirostat = 0;
   float mirostat_tau = 5;
   float mirostat_eta = 0.1f;
-  std::vector<std::pair<Token, float>> logit_bias;
+  std::vector<std::pair<Token, float>> logit_bias{};
   std::string
-      order;  ///< "penalties;dry;top_k;typical_p;top_p;min_p;xtc;temperature"; empty: the default order.
+      order{};  ///< "penalties;dry;top_k;typical_p;top_p;min_p;xtc;temperature"; empty: the default order.
 
   [[nodiscard]] static SamplerParams greedy() {
     SamplerParams params;
@@ -158,13 +158,13 @@ struct StreamToken {
 
 struct GenerateOptions {
   std::int32_t max_tokens = -1;  ///< -1: until the model stops or the context is full.
-  SamplerParams sampler;
-  std::vector<std::string> stop;
+  SamplerParams sampler{};
+  std::vector<std::string> stop{};
   bool ignore_end_of_generation = false;
   bool parse_special = true;    ///< Whether special tokens in the prompt's text are parsed.
   bool render_special = false;  ///< Whether the texts of special tokens are part of the answer's text.
-  std::string grammar;          ///< GBNF; empty: none.
-  std::string json_schema;      ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  std::string grammar{};        ///< GBNF; empty: none.
+  std::string json_schema{};    ///< A JSON Schema, or "json" for any JSON value; empty: none.
 };
 
 /// What one request took.
@@ -191,12 +191,24 @@ struct GenerateResult {
   Receipt receipt;
 };
 
+/// What backs memory at this moment, as the operating system says. Bytes.
+struct Residency {
+  std::uint64_t mapped = 0;     ///< Address space.
+  std::uint64_t resident = 0;   ///< In memory: a share of the process's RSS.
+  std::uint64_t clean = 0;      ///< Resident pages equal to their file, given back without a write.
+  std::uint64_t anonymous = 0;  ///< Resident pages of no file: only swap could take them.
+  std::uint64_t locked = 0;     ///< Resident pages of locked mappings: achieved, not asked.
+  std::uint64_t swapped = 0;
+};
+
 /// One pool of one device in the account book.
 struct PoolUsage {
   std::string device;
   std::string pool;
   std::uint64_t bytes = 0;
   std::uint64_t peak = 0;
+  std::uint64_t planned = 0;  ///< What the plan said before the bytes were taken.
+  Residency residency;        ///< Of host memory; zeros where the system does not tell.
 };
 
 /// Memory behind one context: its own, its model's, and what they share. Bytes.
@@ -212,10 +224,22 @@ struct MemoryInfo {
   std::uint64_t tokenizer_size = 0;
   KvCacheType key_type = KvCacheType::F16;  ///< Really in use.
   KvCacheType value_type = KvCacheType::F16;
-  std::vector<PoolUsage> pools;  ///< The whole process.
+  std::uint64_t lock_asked = 0;     ///< What use_mlock was to lock of weights and KV cache, ...
+  std::uint64_t lock_achieved = 0;  ///< ... and did; KV pages are locked as they come into use.
+  std::vector<PoolUsage> pools;     ///< The whole process.
+  Residency residency;              ///< The whole process; zeros where the system does not tell.
+  std::uint64_t unaccounted = 0;    ///< Sum over pools of |bytes - planned|: 0 while nothing loads.
+  std::uint64_t beyond_pools = 0;   ///< Resident bytes in no pool: program code, heap, stacks.
 };
 
 class Context;
+
+/// How the rows of a text's tokens become one embedding.
+enum class Pooling {
+  mean,   ///< The average over all tokens.
+  first,  ///< The first token's row.
+  last,   ///< The last token's row.
+};
 
 class MULLAMA_API Model {
  public:
@@ -278,6 +302,34 @@ class MULLAMA_API ModelBuilder {
   ModelParams params_;
 };
 
+/// An answer under way, token by token. Destroying it stops the answer. Its context may do nothing else
+/// meanwhile, but for cancel() and the functions that only tell about it.
+class MULLAMA_API TokenStream {
+ public:
+  TokenStream(TokenStream&&) noexcept;
+  TokenStream& operator=(TokenStream&&) noexcept;
+  TokenStream(const TokenStream&) = delete;
+  TokenStream& operator=(const TokenStream&) = delete;
+  ~TokenStream();
+
+  /// The next piece; nothing once the answer has ended. Errors of the answer are thrown here, once.
+  [[nodiscard]] std::optional<StreamToken> next();
+  /// Computes one step towards the next piece: a chunk of the prompt, or a token. True when next() can return
+  /// without computing.
+  [[nodiscard]] bool poll();
+  /// Ends the answer now; its result says canceled.
+  void stop();
+  /// What the answer took; throws before the end.
+  [[nodiscard]] const GenerateResult& result() const;
+
+  struct Impl;
+
+ private:
+  friend class Context;
+  explicit TokenStream(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
 /// One conversation's state: its tokens and their KV cache. Without clear(), the next generate() continues
 /// the text.
 class MULLAMA_API Context {
@@ -300,9 +352,19 @@ class MULLAMA_API Context {
                                  const std::function<bool(const StreamToken&)>& on_token = nullptr);
 
   /// Answers the conversation `messages_json` (OpenAI's shape) with the model's chat template; the part of
-  /// the prompt that the context already holds is not computed again.
+  /// the prompt that the context already holds is not computed again. A grammar or a schema holds for what
+  /// follows the thought of a model that thinks first.
   GenerateResult chat(std::string_view messages_json, const GenerateOptions& options,
                       const std::function<bool(const StreamToken&)>& on_token = nullptr);
+
+  /// The same three, for callers that ask for each token when they want it.
+  [[nodiscard]] TokenStream stream(std::string_view prompt, const GenerateOptions& options = {});
+  [[nodiscard]] TokenStream stream_tokens(std::span<const Token> prompt, const GenerateOptions& options = {});
+  [[nodiscard]] TokenStream stream_chat(std::string_view messages_json, const GenerateOptions& options = {});
+
+  /// The embedding of a text: [n_embd], of length 1 if `normalize`. The context is cleared.
+  [[nodiscard]] std::vector<float> embed(std::string_view text, Pooling pooling = Pooling::mean,
+                                         bool normalize = true);
 
   /// Appends tokens and returns the logits after the last one: [vocab_size], valid until the next call.
   std::span<const float> evaluate(std::span<const Token> tokens);
@@ -314,6 +376,7 @@ class MULLAMA_API Context {
   /// Gives the physical memory of unused KV pages back to the system.
   void release_idle();
 
+  /// These four may be called while another thread generates; counts are those after the last step.
   [[nodiscard]] MemoryInfo memory_info() const;
   [[nodiscard]] std::uint32_t token_count() const;
   [[nodiscard]] std::uint32_t context_size() const;
@@ -322,7 +385,7 @@ class MULLAMA_API Context {
   struct Impl;
 
  private:
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with streams, so that none outlives its memory
 };
 
 /// Token ids of one evaluation, for callers that build their own loops.
@@ -365,7 +428,40 @@ class MULLAMA_API SamplerChain {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none.
+/// The account book of the whole process.
+[[nodiscard]] MULLAMA_API std::vector<PoolUsage> memory_pools();
+
+/// One line of a memory plan.
+struct PlanRow {
+  std::string device;
+  std::string pool;
+  std::uint64_t bytes = 0;
+  std::string why;
+};
+
+/// Every byte that a model and one context on it will take, known before anything is loaded.
+struct MemoryPlan {
+  std::uint32_t context_size = 0;
+  std::uint32_t batch_size = 0;
+  KvCacheType key_type = KvCacheType::F16;
+  KvCacheType value_type = KvCacheType::F16;
+  std::vector<PlanRow> rows;  ///< No two count the same byte.
+  std::uint64_t total = 0;
+  std::uint64_t recommended = 0;          ///< A fifth more than calculated: what should be free.
+  std::uint64_t available = 0;            ///< What this process may still take.
+  std::optional<std::uint64_t> budget;    ///< The host's, if there is one.
+  bool fits = false;                      ///< Into the budget, or else into what is available.
+  std::vector<std::string> alternatives;  ///< Flags that would make it fit, if it does not.
+
+  [[nodiscard]] MULLAMA_API std::string to_json() const;
+};
+
+/// Reads the file's header only.
+[[nodiscard]] MULLAMA_API MemoryPlan plan(const std::string& path, const ModelParams& model = {},
+                                          const ContextParams& context = {});
+
+/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none. Until
+/// it is called, loading a model puts the limit of the environment variable MULLAMA_MEMORY_BUDGET into force.
 MULLAMA_API void set_memory_budget(std::string_view budget);
 
 /// Objects alive, for tests of bindings.
@@ -374,6 +470,7 @@ struct LiveObjects {
   std::uint64_t contexts = 0;
   std::uint64_t batches = 0;
   std::uint64_t samplers = 0;
+  std::uint64_t streams = 0;
 };
 [[nodiscard]] MULLAMA_API LiveObjects live_objects();
 

@@ -1,9 +1,12 @@
 #include <algorithm>
-#include <cstdlib>
+#include <cmath>
+#include <numeric>
 
 #include "api/errors.hpp"
 #include "api/impl.hpp"
+#include "api/token_stream.hpp"
 #include "engine/answer_format.hpp"
+#include "memory/residency.hpp"
 
 namespace mullama {
 
@@ -11,8 +14,6 @@ using api::throw_error;
 using api::value_or_throw;
 
 namespace api {
-
-namespace {
 
 kernels::KvType to_kernel(KvCacheType type) {
   switch (type) {
@@ -45,23 +46,6 @@ KvCacheType from_kernel(kernels::KvType type) {
   }
   return KvCacheType::F16;
 }
-
-FinishReason to_public(engine::FinishReason reason) {
-  switch (reason) {
-    case engine::FinishReason::stop:
-      return FinishReason::stop;
-    case engine::FinishReason::length:
-      return FinishReason::length;
-    case engine::FinishReason::context_full:
-      return FinishReason::context_full;
-    case engine::FinishReason::canceled:
-    case engine::FinishReason::failed:
-      break;
-  }
-  return FinishReason::canceled;
-}
-
-}  // namespace
 
 sampling::SamplerParams to_sampling(const SamplerParams& params) {
   sampling::SamplerParams out;
@@ -128,11 +112,27 @@ std::string_view to_string(FinishReason reason) {
   return "stop";
 }
 
+void Context::Impl::require_idle() const {
+  if (engine->running() > 0) {
+    throw MullamaError(StatusCode::invalid_argument,
+                       "the context is generating: take its stream to the end or destroy it first");
+  }
+}
+
+void Context::Impl::begin() {
+  require_idle();
+  std::vector<engine::Event> none;
+  value_or_throw(engine->step(none));
+}
+
+void Context::Impl::observe() {
+  token_count.store(static_cast<uint32_t>(engine->session_tokens().size()), std::memory_order_relaxed);
+  kv_bytes_used.store(engine->kv_bytes_used(), std::memory_order_relaxed);
+}
+
 Context::Context(const Model& model, const ContextParams& params)
-    : impl_(new Impl{model,
-                     value_or_throw(engine::Engine::create(model.impl()->loaded, api::to_engine(params))),
-                     {},
-                     0}) {}
+    : impl_(std::make_shared<Impl>(
+          model, value_or_throw(engine::Engine::create(model.impl()->loaded, api::to_engine(params))))) {}
 Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
 Context::~Context() = default;
@@ -149,16 +149,24 @@ GenerateResult Context::generate(std::string_view prompt, const GenerateOptions&
 
 GenerateResult Context::generate_stream(std::string_view prompt, const GenerateOptions& options,
                                         const std::function<bool(const StreamToken&)>& on_token) {
-  // Only the start of a text begins a sequence: a continuation gets no second BOS.
-  const bool start = impl_->engine->session_tokens().empty();
-  return generate_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options, on_token);
+  return api::run(stream(prompt, options), on_token);
+}
+
+GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
+                                        const std::function<bool(const StreamToken&)>& on_token) {
+  return api::run(stream_tokens(prompt, options), on_token);
+}
+
+GenerateResult Context::chat(std::string_view messages_json, const GenerateOptions& options,
+                             const std::function<bool(const StreamToken&)>& on_token) {
+  return api::run(stream_chat(messages_json, options), on_token);
 }
 
 namespace {
 
-/// Answers the session's tokens and `prompt`; `frame` is what the options' format stands in.
-GenerateResult answer(engine::Engine& engine, std::span<const Token> prompt, const GenerateOptions& options,
-                      sampling::GrammarFrame frame, const std::function<bool(const StreamToken&)>& on_token) {
+/// `frame` is what the options' format stands in.
+engine::Request request_for(engine::Engine& engine, std::span<const Token> prompt,
+                            const GenerateOptions& options, sampling::GrammarFrame frame) {
   engine::Request request;
   request.prompt.assign(prompt.begin(), prompt.end());
   request.sampler = api::to_sampling(options.sampler);
@@ -168,79 +176,89 @@ GenerateResult answer(engine::Engine& engine, std::span<const Token> prompt, con
   request.render_special = options.render_special;
   request.constraint = value_or_throw(
       engine::make_constraint(engine.model(), {options.grammar, options.json_schema, std::move(frame)}));
-  const engine::RequestId id = value_or_throw(engine.submit_to_session(std::move(request)));
-  GenerateResult result;
-  std::vector<engine::Event> events;
-  while (true) {
-    events.clear();
-    if (auto stepped = engine.step(events); !stepped) throw_error(stepped.error());
-    for (engine::Event& event : events) {
-      if (event.token >= 0) result.tokens.push_back(event.token);
-      result.text += event.text;
-      const bool has_news = event.token >= 0 || !event.text.empty();
-      if (has_news && on_token && !on_token({event.token, event.text, event.logprob})) engine.cancel(id);
-      if (!event.finish) continue;
-      const engine::Finish& finish = *event.finish;
-      if (finish.error) throw_error(*finish.error);
-      result.finish_reason = api::to_public(finish.reason);
-      result.seed = finish.seed;
-      result.prompt_tokens = finish.prompt_tokens;
-      result.prompt_evaluated = finish.prompt_tokens - std::min(finish.prompt_tokens, finish.prompt_reused);
-      result.generated_tokens = finish.generated;
-      result.drafted_tokens = finish.drafted;
-      result.accepted_tokens = finish.accepted;
-      result.prompt_seconds = finish.prompt_seconds;
-      result.generate_seconds = finish.generate_seconds;
-      result.receipt = {finish.receipt.kv_bytes, finish.receipt.peak_scratch,
-                        finish.receipt.prefix_bytes_reused, finish.receipt.pages_evicted,
-                        finish.receipt.tokens_cut};
-      return result;
-    }
-  }
+  return request;
 }
 
 }  // namespace
 
-GenerateResult Context::generate_tokens(std::span<const Token> prompt, const GenerateOptions& options,
-                                        const std::function<bool(const StreamToken&)>& on_token) {
-  return answer(*impl_->engine, prompt, options, {}, on_token);
+TokenStream Context::stream(std::string_view prompt, const GenerateOptions& options) {
+  // Only the start of a text begins a sequence: a continuation gets no second BOS.
+  const bool start = impl_->engine->session_tokens().empty();
+  return stream_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options);
 }
 
-GenerateResult Context::chat(std::string_view messages_json, const GenerateOptions& options,
-                             const std::function<bool(const StreamToken&)>& on_token) {
+TokenStream Context::stream_tokens(std::span<const Token> prompt, const GenerateOptions& options) {
+  return TokenStream(TokenStream::Impl::start(impl_, request_for(*impl_->engine, prompt, options, {})));
+}
+
+TokenStream Context::stream_chat(std::string_view messages_json, const GenerateOptions& options) {
   engine::Engine& engine = *impl_->engine;
   const std::string prompt = impl_->model.apply_chat_template(messages_json);
   // A template that writes the BOS itself must not get a second one.
   std::vector<Token> tokens = impl_->model.tokenize(prompt, true, true);
   const auto bos = impl_->model.bos();
   if (tokens.size() >= 2 && bos && tokens[0] == *bos && tokens[1] == *bos) tokens.erase(tokens.begin());
+  if (tokens.empty()) throw MullamaError(StatusCode::invalid_argument, "the conversation has no text");
+  impl_->require_idle();
   const auto known = engine.session_tokens();
   const auto common = std::mismatch(known.begin(), known.end(), tokens.begin(), tokens.end());
   // At least one token is computed, for its logits.
   const auto keep = std::min<size_t>(static_cast<size_t>(common.second - tokens.begin()), tokens.size() - 1);
   engine.truncate_session(static_cast<uint32_t>(keep));
   const size_t kept = engine.session_tokens().size();
-  GenerateResult result = generate_tokens(std::span(tokens).subspan(kept), options, on_token);
-  result.prompt_tokens = static_cast<uint32_t>(tokens.size());
-  return result;
+  const auto& model = *impl_->model.impl();
+  TokenStream answer(
+      TokenStream::Impl::start(impl_, request_for(engine, std::span(tokens).subspan(kept), options,
+                                                  engine::thought_frame(*model.chat, prompt, true))));
+  answer.impl_->prompt_tokens = static_cast<uint32_t>(tokens.size());
+  return answer;
 }
 
 std::span<const float> Context::evaluate(std::span<const Token> tokens) {
+  impl_->begin();
   std::span<const float> last;
   const Status status = impl_->engine->evaluate_in_session(
       tokens, false, [&](size_t, std::span<const float> logits) { last = logits; });
+  impl_->observe();
   if (!status) throw_error(status.error());
   return last;
 }
 
+std::vector<float> Context::embed(std::string_view text, Pooling pooling, bool normalize) {
+  const std::vector<Token> tokens = impl_->model.tokenize(text, true, true);
+  impl_->begin();
+  std::vector<double> sum;
+  const Status status = impl_->engine->embed_in_session(tokens, [&](size_t at, std::span<const float> row) {
+    if (pooling == Pooling::first && at != 0) return;
+    if (pooling == Pooling::last) sum.clear();
+    sum.resize(row.size());
+    for (size_t i = 0; i < row.size(); ++i) sum[i] += static_cast<double>(row[i]);
+  });
+  impl_->observe();
+  if (!status) throw_error(status.error());
+  double scale = pooling == Pooling::mean ? 1.0 / static_cast<double>(tokens.size()) : 1.0;
+  if (normalize) {
+    const double squares = std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0);
+    scale = squares > 0 ? 1.0 / std::sqrt(squares) : 0.0;
+  }
+  std::vector<float> embedding(sum.size());
+  std::transform(sum.begin(), sum.end(), embedding.begin(),
+                 [&](double value) { return static_cast<float>(value * scale); });
+  return embedding;
+}
+
 void Context::clear() {
+  impl_->require_idle();
   impl_->engine->clear_session();
+  impl_->observe();
 }
 void Context::cancel() noexcept {
   impl_->engine->cancel_all();
 }
 void Context::release_idle() {
+  impl_->require_idle();
   impl_->engine->release_idle();
+  impl_->observe();
 }
 
 MemoryInfo Context::memory_info() const {
@@ -249,24 +267,32 @@ MemoryInfo Context::memory_info() const {
   MemoryInfo info;
   info.model_size = engine.model().weight_bytes();
   info.kv_cache_size = shape.kv_bytes;
-  info.token_count = engine.session_tokens().size();
+  info.token_count = impl_->token_count.load(std::memory_order_relaxed);
   info.context_size = shape.n_ctx;
-  info.kv_cache_used = engine.kv_bytes_used();
+  info.kv_cache_used = impl_->kv_bytes_used.load(std::memory_order_relaxed);
   info.scratch_size = engine.model().scratch_bytes();
   info.output_size = shape.output_bytes;
+  info.tokenizer_size = impl_->model.impl()->tokenizer_bytes;
   info.total_allocated = info.model_size + info.kv_cache_size + info.scratch_size + info.output_size +
                          info.tokenizer_size + shape.page_table_bytes + shape.sequence_bytes;
   info.key_type = api::from_kernel(shape.kv.key_type);
   info.value_type = api::from_kernel(shape.kv.value_type);
-  for (const memory::Usage::Row& row : engine.model().ledger().usage().rows) {
-    info.pools.push_back(
-        {memory::device_name(row.device), std::string(memory::pool_name(row.pool)), row.bytes, row.peak});
+  memory::LockReport locked = engine.model().lock_report();
+  locked += engine.lock_report();
+  info.lock_asked = locked.asked;
+  info.lock_achieved = locked.locked;
+  info.pools = memory_pools();
+  info.unaccounted = engine.model().ledger().usage().unaccounted(memory::kHost);
+  // Where the system does not tell, the account alone is told.
+  if (const auto process = memory::measure_process(engine.model().ledger())) {
+    info.residency = api::to_public(process->process);
+    info.beyond_pools = process->remainder.total();
   }
   return info;
 }
 
 std::uint32_t Context::token_count() const {
-  return static_cast<std::uint32_t>(impl_->engine->session_tokens().size());
+  return impl_->token_count.load(std::memory_order_relaxed);
 }
 std::uint32_t Context::context_size() const {
   return impl_->engine->shape().n_ctx;

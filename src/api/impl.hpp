@@ -1,11 +1,13 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
 #include "api/live_objects.hpp"
 #include "engine/engine.hpp"
 #include "engine/loaded_model.hpp"
+#include "memory/residency.hpp"
 #include "mullama/mullama.hpp"
 #include "text/chat/chat_template.hpp"
 
@@ -14,20 +16,37 @@ namespace mullama {
 struct Model::Impl {
   std::shared_ptr<engine::LoadedModel> loaded;
   std::optional<text::ChatTemplate> chat;
+  uint64_t tokenizer_bytes = 0;
   api::Counted<api::ModelTag> alive;
 };
 
 struct Context::Impl {
+  Impl(Model of, std::unique_ptr<engine::Engine> runs) : model(std::move(of)), engine(std::move(runs)) {}
+
+  /// Throws while an answer is under way: it owns the sequence.
+  void require_idle() const;
+  /// Before anything is computed: a cancel that found nothing to end must not end what comes next.
+  void begin();
+  /// Keeps the counts that other threads may read.
+  void observe();
+
   Model model;
   std::unique_ptr<engine::Engine> engine;
   api::Counted<api::ContextTag> alive;
-  engine::RequestId current = 0;
+  std::atomic<uint32_t> token_count{0};
+  std::atomic<uint64_t> kv_bytes_used{0};
 };
 
 namespace api {
 
+[[nodiscard]] Residency to_public(const memory::Residency& from);
 [[nodiscard]] sampling::SamplerParams to_sampling(const SamplerParams& params);
 [[nodiscard]] engine::ContextParams to_engine(const ContextParams& params);
+[[nodiscard]] kernels::KvType to_kernel(KvCacheType type);
+[[nodiscard]] KvCacheType from_kernel(kernels::KvType type);
+[[nodiscard]] engine::LoadParams to_engine(const ModelParams& params);
+/// Puts MULLAMA_MEMORY_BUDGET into force, unless set_memory_budget() has been called.
+void apply_environment_budget();
 
 }  // namespace api
 }  // namespace mullama

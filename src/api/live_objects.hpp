@@ -23,5 +23,6 @@ struct ModelTag {};
 struct ContextTag {};
 struct BatchTag {};
 struct SamplerTag {};
+struct StreamTag {};
 
 }  // namespace mullama::api

@@ -8,18 +8,9 @@ namespace mullama {
 
 using api::value_or_throw;
 
-Model::Model(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Model::Model(const Model&) = default;
-Model::Model(Model&&) noexcept = default;
-Model& Model::operator=(const Model&) = default;
-Model& Model::operator=(Model&&) noexcept = default;
-Model::~Model() = default;
+namespace api {
 
-Model Model::load(const std::string& path) {
-  return load_with_params(path, {});
-}
-
-Model Model::load_with_params(const std::string& path, const ModelParams& params) {
+engine::LoadParams to_engine(const ModelParams& params) {
   engine::LoadParams load;
   load.use_mmap = params.use_mmap;
   load.use_mlock = params.use_mlock;
@@ -35,8 +26,28 @@ Model Model::load_with_params(const std::string& path, const ModelParams& params
   load.warn = params.on_warning ? params.on_warning : [](const std::string& line) {
     std::fprintf(stderr, "mullama: %s\n", line.c_str());
   };
+  return load;
+}
+
+}  // namespace api
+
+Model::Model(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::Model(const Model&) = default;
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(const Model&) = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+Model Model::load(const std::string& path) {
+  return load_with_params(path, {});
+}
+
+Model Model::load_with_params(const std::string& path, const ModelParams& params) {
+  api::apply_environment_budget();
   auto impl = std::make_shared<Impl>();
-  impl->loaded = value_or_throw(engine::LoadedModel::load(path, load, memory::Ledger::process()));
+  impl->loaded =
+      value_or_throw(engine::LoadedModel::load(path, api::to_engine(params), memory::Ledger::process()));
+  impl->tokenizer_bytes = value_or_throw(text::Tokenizer::bytes_needed(impl->loaded->file()));
   impl->chat = value_or_throw(text::ChatTemplate::from_file(impl->loaded->file()));
   return Model(std::move(impl));
 }

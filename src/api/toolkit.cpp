@@ -1,3 +1,6 @@
+#include <cstdlib>
+#include <mutex>
+
 #include "api/errors.hpp"
 #include "api/impl.hpp"
 #include "memory/budget.hpp"
@@ -35,6 +38,7 @@ std::span<const Token> Batch::tokens() const {
 
 struct SamplerChain::Impl {
   Model model;  // its tokenizer gives the texts of DRY's breakers
+  memory::Announcement announced;
   sampling::SamplerChain chain;
   Counted<api::SamplerTag> alive;
 };
@@ -44,9 +48,16 @@ SamplerChain::SamplerChain(const Model& model, const SamplerParams& params) {
   options.piece = [tokenizer = &model.impl()->loaded->tokenizer()](Token token) {
     return tokenizer->piece(token, true);
   };
-  auto chain = value_or_throw(sampling::SamplerChain::create(
-      api::to_sampling(params), model.vocab_size(), model.impl()->loaded->ledger(), std::move(options)));
-  impl_.reset(new Impl{model, std::move(chain), {}});
+  const sampling::SamplerParams inner = api::to_sampling(params);
+  memory::Ledger& ledger = model.impl()->loaded->ledger();
+  const memory::PlanRow row{
+      memory::kHost, memory::Pool::output,
+      sampling::SamplerChain::bytes_needed(inner, model.vocab_size(), options.context_size),
+      "candidates of a sampler"};
+  memory::Announcement announced = ledger.announce({&row, 1});
+  auto chain =
+      value_or_throw(sampling::SamplerChain::create(inner, model.vocab_size(), ledger, std::move(options)));
+  impl_.reset(new Impl{model, std::move(announced), std::move(chain), {}});
 }
 SamplerChain::SamplerChain(SamplerChain&&) noexcept = default;
 SamplerChain& SamplerChain::operator=(SamplerChain&&) noexcept = default;
@@ -68,16 +79,66 @@ void SamplerChain::reset() {
 
 LiveObjects live_objects() {
   return {Counted<api::ModelTag>::count(), Counted<api::ContextTag>::count(), Counted<api::BatchTag>::count(),
-          Counted<api::SamplerTag>::count()};
+          Counted<api::SamplerTag>::count(), Counted<api::StreamTag>::count()};
 }
 
-void set_memory_budget(std::string_view budget) {
+std::vector<PoolUsage> memory_pools() {
+  const memory::Ledger& ledger = memory::Ledger::process();
+  const auto process = memory::measure_process(ledger);
+  std::vector<PoolUsage> pools;
+  for (const memory::Usage::Row& row : ledger.usage().rows) {
+    PoolUsage pool{memory::device_name(row.device),
+                   std::string(memory::pool_name(row.pool)),
+                   row.bytes,
+                   row.peak,
+                   row.planned,
+                   {}};
+    if (process && row.device == memory::kHost) pool.residency = api::to_public(process->in(row.pool));
+    pools.push_back(std::move(pool));
+  }
+  return pools;
+}
+
+Residency api::to_public(const memory::Residency& from) {
+  return {from.mapped, from.resident, from.clean, from.anonymous, from.locked, from.swapped};
+}
+
+namespace {
+
+/// Whether the budget has been decided; guarded by the mutex.
+std::mutex budget_mutex;
+bool budget_decided = false;
+
+void put_into_force(std::string_view budget) {
   const auto request = value_or_throw(memory::parse_budget(budget));
   value_or_throw(memory::apply_budget(memory::Ledger::process(), request));
+  budget_decided = true;
+}
+
+}  // namespace
+
+void set_memory_budget(std::string_view budget) {
+  const std::lock_guard lock(budget_mutex);
+  put_into_force(budget);
+}
+
+void api::apply_environment_budget() {
+  const std::lock_guard lock(budget_mutex);
+  if (budget_decided) return;
+  const char* const budget = std::getenv("MULLAMA_MEMORY_BUDGET");
+  if (budget == nullptr || *budget == 0) {
+    budget_decided = true;
+    return;
+  }
+  try {
+    put_into_force(budget);
+  } catch (const MullamaError& error) {
+    throw MullamaError(error.code(), fmt::format("MULLAMA_MEMORY_BUDGET: {}", error.what()));
+  }
 }
 
 std::string_view version() {
-  return "0.1.0";
+  return MULLAMA_VERSION;
 }
 
 }  // namespace mullama

@@ -95,13 +95,13 @@ kernels::KvView KvStore::view(uint32_t layer, uint32_t head) const {
 }
 
 template <class Visit>
-void KvStore::for_each_region(uint32_t group, uint32_t page, Visit&& visit) const {
+void KvStore::for_each_region(uint32_t group, uint32_t page, uint32_t count, Visit&& visit) const {
   for (const LayerPlace& place : places_) {
     if (place.layer.group != group) continue;
     const size_t keys = place.key_head_bytes * place.layer.kv_heads;
     const size_t values = place.value_head_bytes * place.layer.kv_heads;
-    visit(place.key_offset + page * keys, keys);
-    visit(place.value_offset + page * values, values);
+    visit(place.key_offset + page * keys, keys * count);
+    visit(place.value_offset + page * values, values * count);
   }
 }
 
@@ -116,13 +116,14 @@ void KvStore::copy_page(uint32_t group, uint32_t from, uint32_t to) {
   }
 }
 
-void KvStore::release_page(uint32_t group, uint32_t page) {
-  for_each_region(group, page, [&](size_t offset, size_t bytes) { buffer_.release_pages(offset, bytes); });
+void KvStore::release_pages(uint32_t group, uint32_t page, uint32_t count) {
+  for_each_region(group, page, count,
+                  [&](size_t offset, size_t bytes) { buffer_.release_pages(offset, bytes); });
 }
 
 void KvStore::poison_page(uint32_t group, uint32_t page) {
   // All ones is a NaN in every float type and the most negative scale in the quantized ones.
-  for_each_region(group, page,
+  for_each_region(group, page, 1,
                   [&](size_t offset, size_t bytes) { std::memset(buffer_.data() + offset, 0xff, bytes); });
 }
 

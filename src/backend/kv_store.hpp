@@ -41,8 +41,9 @@ class KvStore {
 
   /// Copies page `from` to page `to` in all layers of `group` (copy on write).
   void copy_page(uint32_t group, uint32_t from, uint32_t to);
-  /// Gives the physical memory of a page back to the system where it fills whole system pages.
-  void release_page(uint32_t group, uint32_t page);
+  /// Gives the physical memory of pages [page, page + count) back to the system, where they fill whole system
+  /// pages together.
+  void release_pages(uint32_t group, uint32_t page, uint32_t count);
   /// Overwrites a page with a pattern that would show if another sequence read it. For tests.
   void poison_page(uint32_t group, uint32_t page);
 
@@ -55,7 +56,7 @@ class KvStore {
     KvLayer layer;
   };
   template <class Visit>
-  void for_each_region(uint32_t group, uint32_t page, Visit&& visit) const;
+  void for_each_region(uint32_t group, uint32_t page, uint32_t count, Visit&& visit) const;
 
   KvParams params_;
   std::vector<LayerPlace> places_;

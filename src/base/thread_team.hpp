@@ -40,13 +40,27 @@ class ThreadTeam {
                const_cast<void*>(static_cast<const void*>(&body)));
   }
 
-  /// Inside a body: returns when every worker has arrived; what they wrote before is visible after.
+  /// Runs body(worker) on worker 0 and as many others as have a CPU for themselves: all of them, unless other
+  /// processes push workers aside (see Crowding). For bodies that claim their work piece by piece.
+  template <class Body>
+  void run_elastic(Body&& body) {
+    using Plain = std::remove_reference_t<Body>;
+    run_elastic_erased([](void* context, unsigned worker) { (*static_cast<Plain*>(context))(worker); },
+                       const_cast<void*>(static_cast<const void*>(&body)));
+  }
+
+  /// Elastic runs use exactly this many workers from now on; 0 lets the team decide.
+  void set_elastic_workers(unsigned workers);
+
+  /// Inside a body: returns when every worker of the run has arrived; what they wrote before is visible
+  /// after.
   void barrier();
 
  private:
   struct Shared;
   explicit ThreadTeam(std::unique_ptr<Shared> shared);
   void run_erased(void (*function)(void*, unsigned), void* context);
+  void run_elastic_erased(void (*function)(void*, unsigned), void* context);
   std::unique_ptr<Shared> shared_;
 };
 

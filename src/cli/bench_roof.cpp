@@ -11,7 +11,9 @@ namespace {
 
 /// Several times a large cache, so that no pass finds what the one before left there.
 constexpr size_t kReadBytes = size_t{512} << 20;
-constexpr uint64_t kRounds = 400'000;
+constexpr uint64_t kRounds = 2'000'000;
+/// Threads that just woke up may share a core for some milliseconds: only the best part of a probe counts.
+constexpr int kParts = 5;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -34,11 +36,14 @@ Result<RoofProbe> RoofProbe::create(unsigned threads, std::string_view isa, memo
 }
 
 double RoofProbe::operations_a_second(uint64_t (*dots)(uint64_t)) {
-  std::atomic<uint64_t> operations{0};
-  team_->run([&](unsigned) { dots(kRounds / 10); });
-  const auto start = std::chrono::steady_clock::now();
-  team_->run([&](unsigned) { operations += dots(kRounds); });
-  return static_cast<double>(operations) / seconds_since(start);
+  double best = 0;
+  for (int part = 0; part < kParts; ++part) {
+    std::atomic<uint64_t> operations{0};
+    const auto start = std::chrono::steady_clock::now();
+    team_->run([&](unsigned) { operations += dots(kRounds); });
+    best = std::max(best, static_cast<double>(operations) / seconds_since(start));
+  }
+  return best;
 }
 
 double RoofProbe::int8_operations_a_second() {
@@ -50,11 +55,15 @@ double RoofProbe::bf16_operations_a_second() {
 }
 
 double RoofProbe::bytes_a_second() {
-  std::atomic<uint64_t> sum{0};
   const size_t share = kReadBytes / team_->workers() / 256 * 256;
-  const auto start = std::chrono::steady_clock::now();
-  team_->run([&](unsigned worker) { sum += probe_->read(data_.data() + worker * share, share); });
-  return static_cast<double>(share * team_->workers()) / seconds_since(start);
+  double best = 0;
+  for (int part = 0; part < kParts; ++part) {
+    std::atomic<uint64_t> sum{0};
+    const auto start = std::chrono::steady_clock::now();
+    team_->run([&](unsigned worker) { sum += probe_->read(data_.data() + worker * share, share); });
+    best = std::max(best, static_cast<double>(share * team_->workers()) / seconds_since(start));
+  }
+  return best;
 }
 
 }  // namespace mullama::cli

@@ -2,8 +2,9 @@
 
 #include <chrono>
 
+#include "api/impl.hpp"
 #include "cli/interrupt.hpp"
-#include "cli/thinking.hpp"
+#include "text/chat/answer_reader.hpp"
 
 namespace mullama::cli {
 
@@ -23,12 +24,6 @@ auto timed(double& seconds, Load&& load) {
   auto value = load();
   seconds += seconds_since(start);
   return value;
-}
-
-/// Whether a prompt ends inside a thought that the template has opened.
-bool opens_thought(std::string_view prompt) {
-  const size_t end = prompt.find_last_not_of(" \t\r\n");
-  return end != std::string_view::npos && prompt.substr(0, end + 1).ends_with("<think>");
 }
 
 std::string to_text(const json& value) {
@@ -62,12 +57,14 @@ json ChatSession::conversation() const {
 }
 
 GenerateResult ChatSession::generate(const json& messages, const std::string& text,
-                                     const AnswerOptions& options,
+                                     const AnswerOptions& options, bool render_special,
                                      const std::function<bool(const StreamToken&)>& on_token) {
   GenerateOptions generate_options;
   generate_options.max_tokens = options.max_tokens;
   generate_options.sampler = options.sampler;
   generate_options.stop = options.stop;
+  generate_options.json_schema = options.json_schema;
+  generate_options.render_special = render_special;
   const InterruptTarget target([this] { context_.cancel(); });
   if (options.raw) return context_.generate_stream(text, generate_options, on_token);
   return context_.chat(to_text(messages), generate_options, on_token);
@@ -78,22 +75,33 @@ Answer ChatSession::ask(const std::string& text, const AnswerOptions& options, c
   json messages = conversation();
   messages.push_back({{"role", "user"}, {"content", text}});
   Answer answer;
-  const bool inside = !options.raw && opens_thought(model_.apply_chat_template(to_text(messages)));
-  ThinkingSplitter splitter(inside, [&](std::string_view piece, bool thought) {
-    (thought ? answer.thinking : answer.content) += piece;
-    if (sink) sink(piece, thought);
-  });
+  std::unique_ptr<text::AnswerReader> reader;
+  if (!options.raw) {
+    reader = text::make_answer_reader(*model_.impl()->chat, model_.apply_chat_template(to_text(messages)),
+                                      {true, false, {}});
+  }
+  const auto take = [&](const text::AnswerParts& parts) {
+    answer.thinking += parts.thinking;
+    answer.content += parts.text;
+    if (sink && !parts.thinking.empty()) sink(parts.thinking, true);
+    if (sink && !parts.text.empty()) sink(parts.text, false);
+  };
   const auto on_token = [&](const StreamToken& token) {
-    if (options.raw) {
-      answer.content += token.text;
-      if (sink) sink(token.text, false);
+    text::AnswerParts parts;
+    if (reader) {
+      reader->feed(token.text, parts);
     } else {
-      splitter.feed(token.text);
+      parts.text = token.text;
     }
+    take(parts);
     return !InterruptGuard::interrupted();
   };
-  answer.result = generate(messages, text, options, on_token);
-  splitter.finish();
+  answer.result = generate(messages, text, options, reader && reader->wants_special(), on_token);
+  if (reader) {
+    text::AnswerParts rest;
+    reader->finish(rest);
+    take(rest);
+  }
   answer.total_seconds = seconds_since(start);
   if (options.raw) return answer;
   turns_.push_back({{"role", "user"}, {"content", text}});

@@ -20,7 +20,8 @@ struct AnswerOptions {
   SamplerParams sampler;
   std::int32_t max_tokens = -1;
   std::vector<std::string> stop;
-  bool raw = false;  ///< Continue the text itself, without the chat template.
+  bool raw = false;         ///< Continue the text itself, without the chat template.
+  std::string json_schema;  ///< What the answer must be: "json", a JSON Schema, or empty for any text.
 };
 
 struct Answer {
@@ -45,6 +46,8 @@ class ChatSession {
 
   /// Forgets the turns; the KV cache's memory is kept.
   void clear();
+  /// Gives the memory of KV pages that hold none of the conversation back to the system.
+  void release_idle() { context_.release_idle(); }
   /// Replaces the context, with the conversation kept.
   void resize(std::uint32_t n_ctx);
   void set_system(std::string text) { system_ = std::move(text); }
@@ -61,7 +64,7 @@ class ChatSession {
 
  private:
   GenerateResult generate(const nlohmann::json& messages, const std::string& text,
-                          const AnswerOptions& options,
+                          const AnswerOptions& options, bool render_special,
                           const std::function<bool(const StreamToken&)>& on_token);
 
   store::StoredModel stored_;

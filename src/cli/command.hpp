@@ -27,6 +27,7 @@ void add_stop(CLI::App& app, Action& action);
 void add_plan(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
+void add_kv_quality(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_completions(CLI::App& app, Action& action);
 

@@ -2,6 +2,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "api/impl.hpp"
 #include "base/byte_size.hpp"
 #include "cli/command.hpp"
 #include "cli/engine_options.hpp"
@@ -25,6 +26,8 @@ struct PlanArguments {
   std::string shape;
   std::string quantization = "Q4_K_M";
   uint32_t parallel = 1;
+  std::string table;
+  std::string available;
   bool fit = false;
   bool as_json = false;
   EngineArguments engine;
@@ -42,6 +45,7 @@ struct Settings {
   engine::LoadParams load;
   engine::ContextParams context;
   memory::Ledger ledger;  // empty but for the budget
+  memory::Available available;
 };
 
 /// All that is printed of one model.
@@ -52,6 +56,7 @@ struct Report {
   memory::Available available;
   std::optional<uint64_t> budget;
   bool fits = false;
+  int gpu_layers = 0;    // asked for
   bool streams = false;  // the mapped weights do not stay in memory
   std::vector<engine::Alternative> alternatives;
 };
@@ -75,26 +80,19 @@ Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, qua
   return subject;
 }
 
-Result<kernels::KvType> kernel_type(KvCacheType type) {
-  return kernels::kv_type_from_name(to_string(type));
-}
-
 Result<Settings> settle(const PlanArguments& arguments) {
   MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, {}));
   Settings settings;
-  settings.load.use_mmap = params.model.use_mmap;
-  settings.load.use_mlock = params.model.use_mlock;
-  settings.load.backend.threads = params.model.n_threads;
-  settings.context.n_ctx = params.context.n_ctx;
-  settings.context.n_batch = params.context.n_batch;
+  settings.load = api::to_engine(params.model);
+  settings.context = api::to_engine(params.context);
   settings.context.n_sequences = arguments.parallel;
-  settings.context.rotate = params.context.kv_rotate;
-  settings.context.lookup = params.context.lookup;
-  MULLAMA_ASSIGN(settings.context.key_type, kernel_type(params.context.kv_cache_type));
-  MULLAMA_ASSIGN(settings.context.value_type,
-                 kernel_type(params.context.kv_cache_type_v.value_or(params.context.kv_cache_type)));
   MULLAMA_ASSIGN(const memory::BudgetRequest budget, memory::parse_budget(params.memory_budget));
   MULLAMA_TRY(memory::apply_budget(settings.ledger, budget));
+  MULLAMA_ASSIGN(settings.available, memory::available_memory());
+  if (!arguments.available.empty()) {
+    MULLAMA_ASSIGN(settings.available.bytes, parse_bytes(arguments.available));
+    settings.available.limited_by = "--available";
+  }
   return settings;
 }
 
@@ -102,17 +100,19 @@ Result<Report> report_on(const Subject& subject, const Settings& settings, bool 
   Report report;
   report.subject = &subject;
   report.context = settings.context;
-  MULLAMA_ASSIGN(const engine::MemoryLimit limit, engine::current_limit(settings.ledger));
+  report.gpu_layers = settings.load.gpu_layers;
+  MULLAMA_ASSIGN(engine::MemoryLimit limit, engine::current_limit(settings.ledger));
+  if (!settings.ledger.budget(memory::kHost)) limit.bytes = settings.available.bytes;
   if (fit) {
     MULLAMA_ASSIGN(report.context, engine::fit_context(subject.file, subject.definition, settings.load,
                                                        settings.context, limit));
   }
   MULLAMA_ASSIGN(report.plan,
                  engine::plan_run(subject.file, subject.definition, settings.load, report.context));
-  MULLAMA_ASSIGN(report.available, memory::available_memory());
+  report.available = settings.available;
   report.budget = settings.ledger.budget(memory::kHost);
   report.fits = engine::counted(report.plan, limit.mapped) <= limit.bytes;
-  report.streams = settings.load.use_mmap && report.plan.total() > report.available.bytes;
+  report.streams = engine::streams_weights(report.plan, report.available);
   if (!report.fits) {
     MULLAMA_ASSIGN(report.alternatives, engine::fitting_alternatives(subject.file, subject.definition,
                                                                      settings.load, report.context, limit));
@@ -139,6 +139,10 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   if (fitted) {
     lines.push_back(fmt::format("Chosen: --ctx-size {} --kv-cache-type {}.", shape.n_ctx,
                                 kernels::kv_type_name(shape.kv.key_type)));
+  }
+  if (report.gpu_layers != 0) {
+    lines.push_back(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU.",
+                                report.gpu_layers));
   }
   const uint32_t trained = report.subject->definition.hparams.context;
   if (shape.n_ctx > trained) lines.push_back(fmt::format("The model was trained for {} tokens.", trained));
@@ -206,19 +210,18 @@ json json_of(const Report& report) {
           {"alternatives", alternatives}};
 }
 
-/// One line a model, for `--shape all`.
-std::string summary(const std::vector<Report>& reports) {
+/// One line a plan under what tells them apart.
+std::string lines_of(const std::string& what, const std::vector<std::pair<std::string, Report>>& reports) {
   std::vector<std::vector<std::string>> rows{
-      {"SHAPE", "CONTEXT", "WEIGHTS", "KV", "SCRATCH", "OTHER", "TOTAL", "RECOMMENDED"}};
-  for (const Report& report : reports) {
+      {what, "CONTEXT", "WEIGHTS", "KV", "SCRATCH", "OTHER", "TOTAL", "RECOMMENDED"}};
+  for (const auto& [name, report] : reports) {
     const engine::Plan& plan = report.plan;
     const uint64_t weights = plan.in(Pool::weights_mapped) + plan.in(Pool::weights);
     const uint64_t kv = plan.in(Pool::kv);
     const uint64_t scratch = plan.in(Pool::scratch);
-    rows.push_back({report.subject->name, std::to_string(plan.shape.n_ctx), format_bytes(weights),
-                    format_bytes(kv), format_bytes(scratch),
-                    format_bytes(plan.total() - weights - kv - scratch), format_bytes(plan.total()),
-                    format_bytes(plan.recommended())});
+    rows.push_back({name, std::to_string(plan.shape.n_ctx), format_bytes(weights), format_bytes(kv),
+                    format_bytes(scratch), format_bytes(plan.total() - weights - kv - scratch),
+                    format_bytes(plan.total()), format_bytes(plan.recommended())});
   }
   return table(rows, "  ");
 }
@@ -248,9 +251,55 @@ Result<std::vector<std::unique_ptr<Subject>>> subjects_of(const PlanArguments& a
   return subjects;
 }
 
+/// One model with one setting varied: a table of the user's guide.
+Result<std::string> table_of(const PlanArguments& arguments, Settings settings, const Subject& subject) {
+  std::vector<std::pair<std::string, Report>> reports;
+  const auto add = [&](const Subject& with, std::string name) -> Status {
+    MULLAMA_ASSIGN(Report report, report_on(with, settings, false));
+    reports.emplace_back(std::move(name), std::move(report));
+    return {};
+  };
+  if (arguments.table == "kv-cache-type") {
+    for (const char* name : {"f32", "f16", "bf16", "q8_0", "q4_0"}) {
+      MULLAMA_ASSIGN(settings.context.key_type, kernels::kv_type_from_name(name));
+      settings.context.value_type = settings.context.key_type;
+      MULLAMA_TRY(add(subject, name));
+    }
+  } else if (arguments.table == "ctx-size") {
+    for (uint32_t n_ctx = 512; n_ctx <= 131072; n_ctx *= 2) {
+      settings.context.n_ctx = n_ctx;
+      MULLAMA_TRY(add(subject, std::to_string(n_ctx)));
+    }
+  } else if (arguments.table == "batch-size") {
+    for (const uint32_t n_batch : {32u, 128u, 512u, 2048u, 4096u}) {
+      settings.context.n_batch = n_batch;
+      MULLAMA_TRY(add(subject, std::to_string(n_batch)));
+    }
+  } else if (arguments.table == "quant" && !arguments.shape.empty()) {
+    MULLAMA_ASSIGN(const engine::KnownShape* shape, engine::find_known_shape(arguments.shape));
+    for (const char* name : {"F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"}) {
+      const auto type = quant::file_type_from_name(name);
+      if (!type) continue;
+      MULLAMA_ASSIGN(const auto quantized, make_shape(*shape, *type));
+      MULLAMA_TRY(add(*quantized, name));
+    }
+  } else {
+    return fail(
+        ErrorCode::invalid_argument,
+        "--table varies one of kv-cache-type, ctx-size, batch-size, or quant with a --shape; not '{}'",
+        arguments.table);
+  }
+  return lines_of(arguments.table, reports);
+}
+
 Result<int> plan(const PlanArguments& arguments) {
   MULLAMA_ASSIGN(const Settings settings, settle(arguments));
   MULLAMA_ASSIGN(const auto subjects, subjects_of(arguments));
+  if (!arguments.table.empty()) {
+    MULLAMA_ASSIGN(const std::string lines, table_of(arguments, settings, *subjects.front()));
+    write_out(lines);
+    return 0;
+  }
   std::vector<Report> reports;
   for (const auto& subject : subjects) {
     MULLAMA_ASSIGN(Report report, report_on(*subject, settings, arguments.fit));
@@ -262,7 +311,9 @@ Result<int> plan(const PlanArguments& arguments) {
     const json& one = arguments.shape == "all" ? all : all.front();
     write_out(one.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   } else if (arguments.shape == "all") {
-    write_out(summary(reports));
+    std::vector<std::pair<std::string, Report>> named;
+    for (Report& report : reports) named.emplace_back(report.subject->name, std::move(report));
+    write_out(lines_of("SHAPE", named));
   } else {
     write_out(printable(text_of(reports.front(), arguments.fit)));
   }
@@ -282,6 +333,10 @@ void add_plan(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--parallel", arguments->parallel, "Sequences that run together")
       ->capture_default_str();
+  command->add_option("--table", arguments->table,
+                      "One line for each value of kv-cache-type, ctx-size, batch-size or quant");
+  command->add_option("--available", arguments->available,
+                      "Plan for a machine with this much memory to give, such as 16GiB");
   command->add_flag("--fit", arguments->fit, "Choose the context and KV type that fit the budget");
   command->add_flag("--json", arguments->as_json, "Print JSON");
   add_engine_options(*command, arguments->engine);
@@ -289,7 +344,8 @@ void add_plan(CLI::App& app, Action& action) {
       "Examples:\n"
       "  mullama plan model.gguf --ctx-size 8192 --kv-cache-type q8_0\n"
       "  mullama plan --shape llama-3.1-8b --memory-budget 6GiB --fit\n"
-      "  mullama plan --shape all --quant Q8_0\n");
+      "  mullama plan --shape all --quant Q8_0\n"
+      "  mullama plan --shape llama-2-7b --table kv-cache-type\n");
   command->callback([&action, arguments] { action = [arguments] { return plan(*arguments); }; });
 }
 

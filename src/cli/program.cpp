@@ -33,6 +33,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_plan(app, action);
   add_quantize(app, action);
   add_perplexity(app, action);
+  add_kv_quality(app, action);
   add_bench(app, action);
   add_completions(app, action);
 }
@@ -64,10 +65,29 @@ std::string unknown_option(const CLI::App& command, const std::string& typed) {
   return fmt::format("unknown option '{}'.{} See: mullama {} --help", name, hint, command.get_name());
 }
 
+/// The message for a value that is not of its option's type.
+std::string unreadable_value(const CLI::App& command, const CLI::ConversionError& error) {
+  for (const CLI::Option* option : command.get_options()) {
+    const auto& values = option->results();
+    if (values.empty() ||
+        std::string_view(error.what()) != CLI::ConversionError(option->get_name(), values).what())
+      continue;
+    const std::string type = option->get_type_name();
+    const std::string_view kind = type == "INT" || type == "UINT" ? "a whole number in range"
+                                  : type == "FLOAT"               ? "a number in range"
+                                                                  : "of another kind";
+    return fmt::format("{} must be {}, not '{}'. See: mullama {} --help", option->get_name(), kind,
+                       values.back(), command.get_name());
+  }
+  return fmt::format("{}. See: mullama {} --help", error.what(), command.get_name());
+}
+
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   const auto chosen = app.get_subcommands();
   if (chosen.empty()) return fmt::format("{}. See: mullama --help", error.what());
   const CLI::App& command = *chosen.front();
+  if (const auto* conversion = dynamic_cast<const CLI::ConversionError*>(&error))
+    return unreadable_value(command, *conversion);
   const std::vector<std::string> left = command.remaining();
   const auto option =
       std::ranges::find_if(left, [](const std::string& text) { return text.size() > 1 && text[0] == '-'; });
@@ -75,6 +95,14 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   if (!left.empty())
     return fmt::format("unexpected argument '{}'. See: mullama {} --help", left.front(), command.get_name());
   return fmt::format("{}. See: mullama {} --help", error.what(), command.get_name());
+}
+
+/// `help` and `help COMMAND` are --help and COMMAND --help.
+std::vector<std::string> without_help_command(std::vector<std::string> arguments) {
+  if (arguments.front() != "help") return arguments;
+  arguments.erase(arguments.begin());
+  arguments.emplace_back("--help");
+  return arguments;
 }
 
 int run_action(const Action& action) {
@@ -101,8 +129,10 @@ int run_program(std::vector<std::string> arguments) {
   set_up_locale();
 
   CLI::App app("Run large language models on this machine.", "mullama");
-  app.set_version_flag("--version", fmt::format("mullama {}", version()));
+  app.set_version_flag("-v,--version", fmt::format("mullama {}", version()));
   app.require_subcommand(1);
+  // An alias of the shell may bring options that are then typed again.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.footer(
       "Examples:\n"
       "  mullama run smollm2:135m \"Why is the sky blue?\"\n"
@@ -117,6 +147,7 @@ int run_program(std::vector<std::string> arguments) {
     write_note(app.help());
     return kBadArguments;
   }
+  arguments = without_help_command(std::move(arguments));
   if (const std::string& first = arguments.front(); !first.empty() && first[0] != '-') {
     const std::vector<std::string> names = command_names(app);
     if (std::ranges::find(names, first) == names.end()) {

@@ -1,3 +1,5 @@
+#include "cli/quantize.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -6,9 +8,7 @@
 #include "cli/format.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/models.hpp"
-#include "cli/progress.hpp"
 #include "cli/terminal.hpp"
-#include "quant/quantize_file.hpp"
 
 namespace mullama::cli {
 
@@ -33,9 +33,7 @@ std::string type_names() {
 }
 
 Result<int> quantize(const QuantizeArguments& arguments) {
-  const auto type = quant::file_type_from_name(arguments.type);
-  if (!type)
-    return fail(ErrorCode::invalid_argument, "unknown type '{}'; valid are {}", arguments.type, type_names());
+  MULLAMA_ASSIGN(const quant::FileType type, file_type(arguments.type));
   MULLAMA_ASSIGN(const store::StoredModel model, find_model(arguments.in, arguments.quiet));
   const InterruptGuard guard;
   ProgressDisplay display(arguments.quiet);
@@ -43,14 +41,7 @@ Result<int> quantize(const QuantizeArguments& arguments) {
   options.allow_requantize = arguments.allow_requantize;
   options.threads = arguments.threads;
   const auto started = std::chrono::steady_clock::now();
-  const std::string status = fmt::format("quantizing to {}", quant::info(*type).name);
-  auto report = quant::quantize_file(model.weights, arguments.out, *type, options,
-                                     [&](const quant::QuantizeProgress& now) {
-                                       // Progress is shown in bytes of the source's values at four bytes
-                                       // each: only its share matters.
-                                       display.update(status, 4 * now.values_done, 4 * now.values);
-                                       return !InterruptGuard::interrupted();
-                                     });
+  auto report = quantize_with_progress(model.weights, arguments.out, type, options, display);
   display.finish();
   if (!report) return tl::unexpected<Error>(std::move(report).error());
   if (!arguments.quiet) {
@@ -68,6 +59,24 @@ Result<int> quantize(const QuantizeArguments& arguments) {
 }
 
 }  // namespace
+
+Result<quant::FileType> file_type(std::string_view name) {
+  const auto type = quant::file_type_from_name(name);
+  if (!type) return fail(ErrorCode::invalid_argument, "unknown type '{}'; valid are {}", name, type_names());
+  return *type;
+}
+
+Result<quant::QuantizeReport> quantize_with_progress(const std::filesystem::path& in,
+                                                     const std::filesystem::path& out, quant::FileType type,
+                                                     const quant::QuantizeOptions& options,
+                                                     ProgressDisplay& display) {
+  const std::string status = fmt::format("quantizing to {}", quant::info(type).name);
+  return quant::quantize_file(in, out, type, options, [&](const quant::QuantizeProgress& now) {
+    // Progress is shown in bytes of the source's values at four bytes each: only its share matters.
+    display.update(status, 4 * now.values_done, 4 * now.values);
+    return !InterruptGuard::interrupted();
+  });
+}
 
 void add_quantize(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("quantize", "Write a smaller copy of a model");

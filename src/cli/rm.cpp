@@ -17,7 +17,10 @@ Result<int> remove_models(const RmArguments& arguments) {
   const store::Store models = open_store();
   for (const std::string& name : arguments.names) {
     const Status removed = models.remove(name);
-    if (!removed && arguments.force && removed.error().code == ErrorCode::not_found) continue;
+    if (!removed && removed.error().code == ErrorCode::not_found) {
+      if (arguments.force) continue;
+      return fail(ErrorCode::not_found, "there is no model '{}' to remove. See: mullama list", name);
+    }
     MULLAMA_TRY(removed);
     write_note(fmt::format("deleted '{}'\n", name));
   }

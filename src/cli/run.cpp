@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/admission.hpp"
 #include "cli/command.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/input.hpp"
@@ -13,6 +14,7 @@
 #include "cli/spinner.hpp"
 #include "cli/statistics.hpp"
 #include "cli/terminal.hpp"
+#include "sampling/grammar/grammar.hpp"
 
 namespace mullama::cli {
 
@@ -31,6 +33,7 @@ struct RunArguments {
   std::optional<std::string> system;
   std::vector<std::string> stop;
   std::optional<int32_t> max_tokens;
+  std::string format;
   SamplingArguments sampling;
   RunSettings settings;
 };
@@ -69,8 +72,33 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     }
   }
   if (arguments.max_tokens) settings.max_tokens = *arguments.max_tokens;
+  // -2 is other tools' way to say: until the context is full.
+  if (settings.max_tokens < -2) {
+    return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
+  }
   settings.print.word_wrap = !arguments.no_word_wrap;
+  if (!arguments.format.empty()) {
+    MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
+  }
   return settings;
+}
+
+/// JSON on standard output is for programs: no thoughts before it, no line breaks within.
+PrintOptions print_options(const RunSettings& settings) {
+  PrintOptions options = settings.print;
+  if (settings.json_schema.empty()) return options;
+  options.hide_thinking = true;
+  options.word_wrap = false;
+  return options;
+}
+
+/// Whether the answer is one of the format asked for; a note says why not.
+bool is_whole(const Answer& answer, const RunSettings& settings) {
+  const FinishReason reason = answer.result.finish_reason;
+  if (settings.json_schema.empty() || reason == FinishReason::stop) return true;
+  write_note(fmt::format("Note: the answer was cut off before its JSON was complete ({}){}\n",
+                         to_string(reason), reason == FinishReason::length ? "; raise --max-tokens" : ""));
+  return false;
 }
 
 /// The whole answer at its end: as JSON, or as text with --no-stream.
@@ -80,11 +108,12 @@ Answer answer_at_once(ChatSession& session, const std::string& prompt, const Run
   if (as_json) {
     write_out(answer_json(session, answer).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   } else {
-    AnswerPrinter printer(settings.print);
+    AnswerPrinter printer(print_options(settings));
     if (!answer.thinking.empty()) printer.print(answer.thinking, true);
     printer.print(answer.content, false);
     printer.finish();
   }
+  if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + statistics_text(session, answer));
   return answer;
 }
@@ -101,7 +130,7 @@ Result<int> run(const RunArguments& arguments) {
     }
   }
   MULLAMA_ASSIGN(std::unique_ptr<ChatSession> session,
-                 open_session(arguments.model, arguments.settings.engine, arguments.quiet));
+                 open_session(arguments.model, arguments.settings, arguments.quiet));
   if (arguments.system) session->set_system(*arguments.system);
   MULLAMA_ASSIGN(RunSettings settings, settle(arguments, session->texts().parameters));
   if (interactive) return run_repl(std::move(session), std::move(settings), prompt);
@@ -110,30 +139,44 @@ Result<int> run(const RunArguments& arguments) {
   const bool at_once = arguments.as_json || arguments.no_stream;
   const Answer answer = at_once ? answer_at_once(*session, prompt, settings, arguments.as_json)
                                 : ask_and_print(*session, prompt, settings);
-  return answer.result.finish_reason == FinishReason::canceled ? kInterrupted : kOk;
+  const bool whole = is_whole(answer, settings);
+  if (answer.result.finish_reason == FinishReason::canceled) return kInterrupted;
+  return whole ? kOk : kGeneral;
 }
 
 }  // namespace
 
 AnswerOptions RunSettings::answer_options() const {
-  return {to_api(sampler), max_tokens, stop, raw};
+  return {to_api(sampler), max_tokens, stop, raw, json_schema};
 }
 
-Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const EngineArguments& arguments,
+Result<std::string> read_format(const std::string& format) {
+  if (format == "json") return format;
+  MULLAMA_ASSIGN(const std::string text, read_input(format));
+  const auto schema = nlohmann::ordered_json::parse(text, nullptr, false);
+  if (!schema.is_object() && !schema.is_boolean())
+    return fail(ErrorCode::invalid_argument, "{} is not a JSON Schema; --format takes json or such a file",
+                format);
+  MULLAMA_TRY(sampling::Grammar::from_json_schema(schema));
+  return text;
+}
+
+Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const RunSettings& settings,
                                                   bool quiet) {
   MULLAMA_ASSIGN(store::StoredModel model, find_model(name, quiet));
   MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
-  MULLAMA_ASSIGN(EngineParams params, resolve(arguments, texts.parameters));
+  MULLAMA_ASSIGN(EngineParams params, resolve(settings.engine, texts.parameters));
   if (!texts.adapters.empty()) {
     return fail(ErrorCode::unsupported, "model '{}' has adapters, which this version cannot apply", name);
   }
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
+  MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
   const Spinner spinner("loading " + model.name, quiet);
   return std::make_unique<ChatSession>(std::move(model), std::move(texts), std::move(params));
 }
 
 Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings) {
-  AnswerPrinter printer(settings.print);
+  AnswerPrinter printer(print_options(settings));
   Answer answer;
   try {
     answer = session.ask(text, settings.answer_options(),
@@ -148,6 +191,7 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
         "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size\n",
         session.memory_info().context_size));
   }
+  if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + statistics_text(session, answer));
   return answer;
 }
@@ -169,22 +213,31 @@ void add_run(CLI::App& app, Action& action) {
                       "Longest answer in tokens; -1 is until the model ends");
   command->add_option("--stop", arguments->stop, "End the answer before this text; can be repeated")
       ->allow_extra_args(false);
+  command->add_option("--format", arguments->format,
+                      "What the answer must be: json, or a file with a JSON Schema");
   command->add_flag("--hidethinking", arguments->settings.print.hide_thinking,
                     "Do not print what the model thinks");
   command->add_flag("--nowordwrap", arguments->no_word_wrap, "Do not break lines between words");
   command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
   add_sampling_options(*command, arguments->sampling);
   add_engine_options(*command, arguments->settings.engine);
+  command->add_flag("--fit", arguments->settings.fit,
+                    "Choose the context and KV type that fit the budget, or the memory there is");
+  command->add_flag("--release-idle", arguments->settings.release_idle,
+                    "Give the memory of unused KV pages back after each answer");
   command->footer(
       "Examples:\n"
       "  mullama run smollm2:135m \"Why is the sky blue?\"\n"
       "  mullama run smollm2:135m\n"
       "  mullama run ./model.gguf \"Hello!\" --ctx-size 512 --kv-cache-type q8_0 --verbose\n"
       "  cat notes.txt | mullama run gemma3:270m \"Summarize this.\" --temperature 0\n"
+      "  mullama run gemma3:270m \"Three colours, as JSON\" --format json | jq .\n"
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
       "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not "
       "found,\n"
-      "4 bad arguments, 5 download, 8 memory budget exceeded, 130 interrupted, 1 anything else.");
+      "4 bad arguments, 5 download, 7 not permitted (--mlock=require), 8 memory budget exceeded, 130 "
+      "interrupted, "
+      "1 anything else.");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 

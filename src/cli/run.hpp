@@ -20,17 +20,23 @@ struct RunSettings {
   int32_t max_tokens = -1;
   bool raw = false;
   bool verbose = false;
+  bool fit = false;           ///< Context and KV type are chosen by what fits.
+  bool release_idle = false;  ///< Unused KV pages go back to the system after each answer.
+  std::string json_schema;    ///< As in AnswerOptions.
   PrintOptions print;
 
   [[nodiscard]] AnswerOptions answer_options() const;
 };
 
-/// Finds and loads a model for a conversation.
+/// Finds and loads a model for a conversation, if the memory budget admits it.
 [[nodiscard]] Result<std::unique_ptr<ChatSession>> open_session(const std::string& name,
-                                                                const EngineArguments& arguments, bool quiet);
+                                                                const RunSettings& settings, bool quiet);
 
 /// Asks, prints the answer as it comes and what --verbose wants; throws MullamaError.
 Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings);
+
+/// What `--format` and `/set format` take: "json", or a file with a JSON Schema, whose text is the result.
+[[nodiscard]] Result<std::string> read_format(const std::string& format);
 
 /// Answers `first` if there is one, then what the user types, until /bye or Ctrl-D. Returns the exit code.
 [[nodiscard]] Result<int> run_repl(std::unique_ptr<ChatSession> session, RunSettings settings,

@@ -35,7 +35,9 @@ constexpr std::string_view kSetHelp =
     "  /set system <text>              Set the system message\n"
     "  /set history, nohistory         Keep a history of messages, or not\n"
     "  /set wordwrap, nowordwrap       Break lines between words, or not\n"
-    "  /set verbose, quiet             Show timings and memory after each answer, or not\n";
+    "  /set verbose, quiet             Show timings and memory after each answer, or not\n"
+    "  /set format json                Answer in JSON; a file's name instead is its JSON Schema\n"
+    "  /set noformat                   Answer in any form\n";
 constexpr std::string_view kShowHelp =
     "Available Commands:\n"
     "  /show info         Details of the model\n"
@@ -101,7 +103,7 @@ Status set_parameter(ReplState& state, std::string rest) {
     state.session->resize(static_cast<uint32_t>(cells));
     state.settings.engine.ctx_size = static_cast<uint32_t>(cells);
   } else if (name == "num_predict") {
-    MULLAMA_ASSIGN(const int64_t limit, integer(name, rest, -1, INT32_MAX));
+    MULLAMA_ASSIGN(const int64_t limit, integer(name, rest, -2, INT32_MAX));
     state.settings.max_tokens = static_cast<int32_t>(limit);
   } else if (name == "num_gpu") {
     MULLAMA_ASSIGN(const int64_t layers, integer(name, rest, -1, INT32_MAX));
@@ -133,6 +135,13 @@ Status set(ReplState& state, std::string rest) {
   } else if (what == "verbose" || what == "quiet") {
     state.settings.verbose = what == "verbose";
     write_note(fmt::format("Set '{}' mode.\n", what));
+  } else if (what == "format") {
+    if (rest.empty()) return fail(ErrorCode::invalid_argument, "usage: /set format json, or a schema's file");
+    MULLAMA_ASSIGN(state.settings.json_schema, read_format(rest));
+    write_note(fmt::format("Set format to '{}' mode.\n", rest));
+  } else if (what == "noformat") {
+    state.settings.json_schema.clear();
+    write_note("Disabled format.\n");
   } else if (what.empty()) {
     write_note(kSetHelp);
   } else {
@@ -190,7 +199,7 @@ Status show(const ReplState& state, std::string rest) {
 
 Status load(ReplState& state, const std::string& name) {
   if (name.empty()) return fail(ErrorCode::invalid_argument, "usage: /load <model>");
-  MULLAMA_ASSIGN(auto session, open_session(name, state.settings.engine, false));
+  MULLAMA_ASSIGN(auto session, open_session(name, state.settings, false));
   state.session = std::move(session);
   write_note(fmt::format("Loaded model '{}'\n", state.session->stored().name));
   return {};

@@ -2,6 +2,7 @@
 
 #include "base/byte_size.hpp"
 #include "cli/format.hpp"
+#include "engine/memory_report.hpp"
 
 namespace mullama::cli {
 
@@ -27,9 +28,21 @@ std::string kv_types(const MemoryInfo& memory) {
   return keys == values ? keys : keys + " keys, " + values + " values";
 }
 
-std::string_view lock_state(const ModelParams& params) {
+std::string lock_state(const ModelParams& params, const MemoryInfo& memory) {
   if (!params.use_mlock) return "off";
-  return params.mlock_required ? "required" : "on";
+  return fmt::format("{}, {} of {} locked", params.mlock_required ? "required" : "on",
+                     format_bytes(memory.lock_achieved), format_bytes(memory.lock_asked));
+}
+
+/// The whole process, or why that cannot be told.
+std::string process_text() {
+  const auto report = engine::measure_memory(memory::Ledger::process());
+  return report ? engine::to_text(*report) : fmt::format("{}\n", report.error().message);
+}
+
+json process_json() {
+  const auto report = engine::measure_memory(memory::Ledger::process());
+  return report ? engine::to_json(*report) : json{{"error", report.error().message}};
 }
 
 }  // namespace
@@ -70,8 +83,13 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
        fmt::format("{} (20 % more)", format_bytes(with_reserve(memory.total_allocated))));
   line("GPU layers:", "0");
   line("mmap:", model.use_mmap ? "on" : "off");
-  line("mlock:", std::string(lock_state(model)));
-  return out;
+  line("mlock:", lock_state(model, memory));
+  const Receipt& receipt = result.receipt;
+  line("this request:",
+       fmt::format("KV {}, scratch {}, reused {}, {} pages evicted, {} tokens cut",
+                   format_bytes(receipt.kv_bytes), format_bytes(receipt.peak_scratch),
+                   format_bytes(receipt.prefix_bytes_reused), receipt.pages_evicted, receipt.tokens_cut));
+  return out + "\n" + process_text();
 }
 
 json answer_json(const ChatSession& session, const Answer& answer) {
@@ -103,7 +121,16 @@ json answer_json(const ChatSession& session, const Answer& answer) {
         {"scratch_size", memory.scratch_size},
         {"output_size", memory.output_size},
         {"tokenizer_size", memory.tokenizer_size},
-        {"total_allocated", memory.total_allocated}}},
+        {"total_allocated", memory.total_allocated},
+        {"lock_asked", memory.lock_asked},
+        {"lock_achieved", memory.lock_achieved}}},
+      {"receipt",
+       {{"kv_bytes", result.receipt.kv_bytes},
+        {"peak_scratch", result.receipt.peak_scratch},
+        {"prefix_bytes_reused", result.receipt.prefix_bytes_reused},
+        {"pages_evicted", result.receipt.pages_evicted},
+        {"tokens_cut", result.receipt.tokens_cut}}},
+      {"process", process_json()},
   };
   if (!answer.thinking.empty()) document["thinking"] = answer.thinking;
   return document;

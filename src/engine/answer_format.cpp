@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sampling/grammar/grammar_state.hpp"
+#include "text/chat/answer_syntax.hpp"
 
 namespace mullama::engine {
 
@@ -26,6 +27,44 @@ class GrammarConstraint final : public TokenConstraint {
 };
 
 }  // namespace
+
+sampling::GrammarFrame thought_frame(const text::ChatTemplate& chat, std::string_view prompt,
+                                     bool may_think) {
+  sampling::GrammarFrame frame;
+  if (!chat.supports_thinking()) return frame;
+  const auto syntax = text::AnswerSyntax::of_template(chat.source());
+  frame.inside_thought = syntax.opens_thought(prompt);
+  const bool expected = may_think && !syntax.harmony && !syntax.closes_thought(prompt);
+  if (!frame.inside_thought && !expected) return frame;
+  frame.thought_open = syntax.thought.open;
+  frame.thought_close = syntax.thought.close;
+  return frame;
+}
+
+Result<sampling::Grammar> compile_tool_call(const text::ChatTemplate& chat,
+                                            const nlohmann::ordered_json& tools,
+                                            const sampling::GrammarFrame& frame) {
+  const text::CallSyntax& syntax = *text::AnswerSyntax::of_template(chat.source()).calls;
+  std::vector<sampling::GrammarPart> calls;
+  for (const auto& tool : tools) {
+    if (!tool.is_object() || !tool.contains("function") || !tool["function"].is_object() ||
+        !tool["function"].contains("name") || !tool["function"]["name"].is_string()) {
+      return fail(ErrorCode::invalid_argument, "each tool must be a function with a name");
+    }
+    const auto& function = tool["function"];
+    sampling::GrammarPart call;
+    call.prefix =
+        fmt::format("{}{}{}", syntax.written[0], function["name"].get<std::string>(), syntax.written[1]);
+    call.suffix = syntax.written[2];
+    call.schema = {{"type", "object"}};
+    if (const auto given = function.find("parameters"); given != function.end() && given->is_object())
+      call.schema = *given;
+    // An object in any case, whatever else the schema says.
+    if (!call.schema.contains("type")) call.schema["type"] = "object";
+    calls.push_back(std::move(call));
+  }
+  return sampling::Grammar::one_of(calls, frame);
+}
 
 Result<sampling::Grammar> compile(const AnswerFormat& format) {
   if (format.empty()) return fail(ErrorCode::invalid_argument, "there is neither a grammar nor a schema");

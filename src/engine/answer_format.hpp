@@ -2,11 +2,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 #include "engine/constraint.hpp"
 #include "engine/loaded_model.hpp"
 #include "sampling/grammar/grammar.hpp"
+#include "text/chat/chat_template.hpp"
 
 namespace mullama::engine {
 
@@ -19,9 +21,20 @@ struct AnswerFormat {
   [[nodiscard]] bool empty() const { return grammar.empty() && json_schema.empty(); }
 };
 
+/// What may stand before an answer to `prompt`, which `chat` made: a thought, which is free, where the
+/// template knows thoughts and `may_think`; the rest of it in any case where the prompt has begun one.
+[[nodiscard]] sampling::GrammarFrame thought_frame(const text::ChatTemplate& chat, std::string_view prompt,
+                                                   bool may_think);
+
 /// The format compiled. Both a grammar and a schema, neither, or text that is neither GBNF nor JSON:
 /// `invalid_argument`.
 [[nodiscard]] Result<sampling::Grammar> compile(const AnswerFormat& format);
+
+/// Answers that are a call of one of `tools` (definitions in OpenAI's shape) in the syntax of the model's
+/// template, with arguments valid by the tool's parameters.
+[[nodiscard]] Result<sampling::Grammar> compile_tool_call(const text::ChatTemplate& chat,
+                                                          const nlohmann::ordered_json& tools,
+                                                          const sampling::GrammarFrame& frame);
 
 /// Restricts one answer of `model` to a grammar. The vocabulary's trie is shared by all answers of the model.
 [[nodiscard]] Result<std::shared_ptr<TokenConstraint>> make_constraint(LoadedModel& model,

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/checked.hpp"
+#include "base/without_exceptions.hpp"
+#include "engine/fit.hpp"
 #include "engine/lookup.hpp"
 
 namespace mullama::engine {
@@ -28,6 +30,7 @@ struct Engine::Slot {
   SequencePages pages;
 
   Request request;
+  memory::Announcement announced;
   std::optional<sampling::SamplerChain> sampler;
   std::optional<TextStream> text;
   DraftLength draft_length;
@@ -45,6 +48,11 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> model,
                                                const ContextParams& params) {
+  return without_exceptions("the context", [&] { return make(std::move(model), params); });
+}
+
+Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<LoadedModel> model,
+                                             const ContextParams& params) {
   if (!model->has_weights()) {
     return fail(ErrorCode::invalid_argument,
                 "the model was loaded for its vocabulary only; load it with weights to run it");
@@ -63,7 +71,12 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<LoadedModel> mode
           row.bytes, memory::Buffer::footprint(engine->model_->scratch_bytes(), memory::Placement::lazy));
     }
   }
-  MULLAMA_TRY(ledger.fits(rows));
+  if (Status fits = ledger.fits(rows); !fits) {
+    return tl::unexpected<Error>(explain_refusal(std::move(fits).error(), *engine->model_, ledger, params));
+  }
+  // The model announces the scratch that its contexts share.
+  std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::scratch; });
+  engine->announced_ = ledger.announce(rows);
   MULLAMA_ASSIGN(engine->scratch_, engine->model_->lease_scratch(shape.n_batch));
   MULLAMA_ASSIGN(engine->kv_, backend::KvStore::create(definition.program, shape.kv, ledger));
   if (engine->model_->params().use_mlock) {
@@ -102,6 +115,10 @@ Status Engine::check(const Request& request) const {
 }
 
 Result<RequestId> Engine::submit(Request request) {
+  return without_exceptions("the request", [&] { return enqueue(std::move(request)); });
+}
+
+Result<RequestId> Engine::enqueue(Request request) {
   MULLAMA_TRY(check(request));
   if (request.prompt.empty()) return fail(ErrorCode::invalid_argument, "the prompt has no tokens");
   if (request.prompt.size() > shape_.n_ctx) {
@@ -139,10 +156,16 @@ Result<RequestId> Engine::submit_to_session(Request request) {
 }
 
 Status Engine::begin(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
+  return without_exceptions("the request", [&] { return start(slot, id, std::move(request), submitted); });
+}
+
+Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
   const auto vocabulary = model_->definition().program.vocabulary;
   sampling::ChainOptions options;
   options.context_size = shape_.n_ctx;
   options.piece = [tokenizer = &model_->tokenizer()](TokenId token) { return tokenizer->piece(token, true); };
+  const std::vector<memory::PlanRow> rows = plan_requests(model_->definition(), shape_, request.sampler, 1);
+  slot.announced = model_->ledger().announce(rows);
   MULLAMA_ASSIGN(slot.sampler, sampling::SamplerChain::create(request.sampler, vocabulary, model_->ledger(),
                                                               std::move(options)));
   slot.text.emplace(model_->tokenizer(), request.render_special, request.stop);
@@ -217,6 +240,10 @@ void Engine::apply_cancellations(std::vector<Event>& events) {
 }
 
 Result<bool> Engine::step(std::vector<Event>& events) {
+  return without_exceptions("a step", [&] { return advance(events); });
+}
+
+Result<bool> Engine::advance(std::vector<Event>& events) {
   const size_t events_before = events.size();
   apply_cancellations(events);
   admit(events);
@@ -248,7 +275,8 @@ Result<bool> Engine::step(std::vector<Event>& events) {
     if (slot.stored + chunk.tokens < slot.count) continue;
     for (uint32_t r = row - 1 - slot.drafted; r < row; ++r) wanted.push_back(r);
   }
-  if (auto status = run_chunks(chunks, wanted, false); !status) {
+  const auto status = without_exceptions("a step", [&] { return run_chunks(chunks, wanted, false); });
+  if (!status) {
     if (status.error().code == ErrorCode::canceled) {
       apply_cancellations(events);
       return true;
@@ -265,7 +293,12 @@ Result<bool> Engine::step(std::vector<Event>& events) {
     const uint32_t drafted = std::exchange(slot.drafted, 0);
     pages_.slide_windows(slot.pages, slot.stored);
     if (!complete) continue;
-    choose_tokens(slot, drafted, output, events);
+    // The heap may fail one answer; the others go on.
+    const auto chosen = without_exceptions("the answer", [&]() -> Status {
+      choose_tokens(slot, drafted, output, events);
+      return {};
+    });
+    if (!chosen && slot.running) finish(slot, FinishReason::failed, chosen.error(), {}, events);
     output += 1 + drafted;
   }
   return true;
@@ -435,6 +468,7 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   events.push_back(std::move(event));
   slot.running = false;
   slot.sampler.reset();
+  slot.announced = memory::Announcement();
   slot.text.reset();
   slot.request = Request();
   slot.result = Finish();

@@ -149,8 +149,13 @@ class Engine {
   };
 
   Engine() = default;
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> make(std::shared_ptr<LoadedModel> model,
+                                                            const ContextParams& params);
   [[nodiscard]] Status check(const Request& request) const;
+  [[nodiscard]] Result<RequestId> enqueue(Request request);
   [[nodiscard]] Status begin(Slot& slot, RequestId id, Request request, Clock::time_point submitted);
+  [[nodiscard]] Status start(Slot& slot, RequestId id, Request request, Clock::time_point submitted);
+  [[nodiscard]] Result<bool> advance(std::vector<Event>& events);
   void admit(std::vector<Event>& events);
   void apply_cancellations(std::vector<Event>& events);
   [[nodiscard]] Status run_chunks(std::span<const Chunk> chunks, std::span<const uint32_t> output_rows,
@@ -170,6 +175,7 @@ class Engine {
                     const std::function<void(size_t, std::span<const float>)>& visit);
 
   std::shared_ptr<LoadedModel> model_;
+  memory::Announcement announced_;
   LoadedModel::ScratchLease scratch_;
   ContextShape shape_;
   backend::KvStore kv_;

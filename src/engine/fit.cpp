@@ -86,6 +86,24 @@ std::string flags_of(const ContextParams& context, const ContextParams& asked) {
   return flags;
 }
 
+/// The rest of a refusal's sentence.
+Result<std::string> what_would_fit(const gguf::File& file, const model::Definition& definition,
+                                   const LoadParams& load, const ContextParams& context, MemoryLimit limit) {
+  MULLAMA_ASSIGN(const auto alternatives, fitting_alternatives(file, definition, load, context, limit));
+  std::string advice;
+  for (const Alternative& alternative : alternatives) {
+    advice += fmt::format("{} {} ({})", advice.empty() ? "this would fit:" : " or", alternative.flags,
+                          format_bytes(alternative.bytes));
+  }
+  if (!alternatives.empty()) return advice;
+  const Search search(file, definition, load, limit);
+  ContextParams smallest = context;
+  smallest.n_ctx = kContextStep;
+  const auto least = search.bytes(with_types(smallest, KvType::q4_0));
+  const std::string needs = least ? fmt::format("; the smallest needs {}", format_bytes(*least)) : "";
+  return fmt::format("no context fits{}, so choose a smaller model or quantization", needs);
+}
+
 KvType larger_type(const ContextParams& context) {
   return row_of(context.key_type) >= row_of(context.value_type) ? context.key_type : context.value_type;
 }
@@ -108,6 +126,10 @@ Result<MemoryLimit> current_limit(const memory::Ledger& ledger) {
 
 uint64_t counted(const Plan& plan, MappedWeights mapped) {
   return plan.total() - (mapped == MappedWeights::ignore ? plan.in(memory::Pool::weights_mapped) : 0);
+}
+
+bool streams_weights(const Plan& plan, const memory::Available& available) {
+  return plan.in(memory::Pool::weights_mapped) > 0 && plan.total() > available.bytes;
 }
 
 Result<std::vector<Alternative>> fitting_alternatives(const gguf::File& file,
@@ -164,22 +186,26 @@ Status admit(const gguf::File& file, const model::Definition& definition, const 
   const Search search(file, definition, load, limit);
   MULLAMA_ASSIGN(const uint64_t needed, search.bytes(context));
   if (needed <= limit.bytes) return {};
-  MULLAMA_ASSIGN(const auto alternatives, fitting_alternatives(file, definition, load, context, limit));
-  std::string advice;
-  for (const Alternative& alternative : alternatives) {
-    advice += fmt::format("{} {} ({})", advice.empty() ? "this would fit:" : " or", alternative.flags,
-                          format_bytes(alternative.bytes));
-  }
-  if (alternatives.empty()) {
-    ContextParams smallest = context;
-    smallest.n_ctx = kContextStep;
-    const auto least = search.bytes(with_types(smallest, KvType::q4_0));
-    advice = fmt::format("no context fits; the smallest needs {}, so choose a smaller model or quantization",
-                         format_bytes(least ? *least : needed));
-  }
+  MULLAMA_ASSIGN(const std::string advice, what_would_fit(file, definition, load, context, limit));
   return fail(ErrorCode::budget_exceeded,
               "insufficient memory for this model and context: need {}, budget {}; {}", format_bytes(needed),
               format_bytes(limit.bytes), advice);
+}
+
+Error explain_refusal(Error refusal, const LoadedModel& model, const memory::Ledger& ledger,
+                      const ContextParams& context) {
+  if (refusal.code != ErrorCode::budget_exceeded) return refusal;
+  auto limit = current_limit(ledger);
+  const auto rows = plan_model(model.file(), model.params());
+  if (!limit || !rows) return refusal;
+  // Plans count the model, which is in memory already.
+  for (const memory::PlanRow& row : *rows) {
+    const bool counts = limit->mapped == MappedWeights::count || row.pool != memory::Pool::weights_mapped;
+    limit->bytes += counts ? row.bytes : 0;
+  }
+  const auto advice = what_would_fit(model.file(), model.definition(), model.params(), context, *limit);
+  if (advice) refusal.message += "; " + *advice;
+  return refusal;
 }
 
 }  // namespace mullama::engine

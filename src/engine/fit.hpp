@@ -6,6 +6,7 @@
 
 #include "engine/loaded_model.hpp"
 #include "engine/plan.hpp"
+#include "memory/available.hpp"
 #include "memory/ledger.hpp"
 
 namespace mullama::engine {
@@ -22,6 +23,10 @@ struct MemoryLimit {
 
 /// The bytes of a plan that count against a limit.
 [[nodiscard]] uint64_t counted(const Plan& plan, memory::MappedWeights mapped);
+
+/// Whether mapped weights will not stay in memory beside the rest, but be read from disk again and again: the
+/// model runs, slowly.
+[[nodiscard]] bool streams_weights(const Plan& plan, const memory::Available& available);
 
 /// A way to run the same model in less memory.
 struct Alternative {
@@ -49,5 +54,9 @@ struct Alternative {
 /// Refuses a plan that does not fit: need, limit, and what would fit.
 [[nodiscard]] Status admit(const gguf::File& file, const model::Definition& definition,
                            const LoadParams& load, const ContextParams& context, MemoryLimit limit);
+
+/// Adds to the ledger's refusal of a context on a loaded model what would fit instead.
+[[nodiscard]] Error explain_refusal(Error refusal, const LoadedModel& model, const memory::Ledger& ledger,
+                                    const ContextParams& context);
 
 }  // namespace mullama::engine

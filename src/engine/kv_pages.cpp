@@ -324,8 +324,15 @@ void KvPages::drop_cached(backend::KvStore& kv) {
 
 void KvPages::release_idle(backend::KvStore& kv) const {
   for (uint32_t g = 0; g < groups_.size(); ++g) {
-    for (uint32_t page = groups_[g].first_free; page != kNone; page = groups_[g].pages[page].newer)
-      kv.release_page(g, page);
+    const std::span<const Page> pages = groups_[g].pages;
+    const auto is_free = [&](uint32_t page) { return pages[page].references == 0 && !pages[page].published; };
+    // Neighbours go together: a page of few heads or small types is less than one of the system's.
+    for (uint32_t begin = 0; begin < pages.size();) {
+      uint32_t end = begin;
+      while (end < pages.size() && is_free(end)) ++end;
+      if (end > begin) kv.release_pages(g, begin, end - begin);
+      begin = end + 1;
+    }
   }
 }
 

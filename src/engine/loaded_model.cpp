@@ -5,42 +5,63 @@
 
 #include "base/byte_size.hpp"
 #include "base/checked.hpp"
+#include "base/without_exceptions.hpp"
 #include "engine/plan.hpp"
 
 namespace mullama::engine {
 
 Result<std::shared_ptr<LoadedModel>> LoadedModel::load(const std::filesystem::path& path,
                                                        const LoadParams& params, memory::Ledger ledger) {
-  std::shared_ptr<LoadedModel> model(new LoadedModel());
-  model->ledger_ = std::move(ledger);
-  model->params_ = params;
-  if (params.use_mmap || params.vocabulary_only) {
-    MULLAMA_ASSIGN(model->file_, gguf::File::open(path));
+  return without_exceptions("loading the model", [&]() -> Result<std::shared_ptr<LoadedModel>> {
+    std::shared_ptr<LoadedModel> model(new LoadedModel());
+    model->ledger_ = std::move(ledger);
+    model->params_ = params;
+    MULLAMA_TRY(model->open(path));
+    return model;
+  });
+}
+
+Status LoadedModel::open(const std::filesystem::path& path) {
+  if (params_.use_mmap || params_.vocabulary_only) {
+    MULLAMA_ASSIGN(file_, gguf::File::open(path));
   } else {
-    MULLAMA_ASSIGN(model->file_, gguf::File::open_header(path, model->ledger_));
+    MULLAMA_ASSIGN(file_, gguf::File::open_header(path, ledger_));
   }
-  if (!params.vocabulary_only) {
-    MULLAMA_ASSIGN(model->definition_, model::define(model->file_));
-    if (params.gpu_layers != 0 && params.warn) {
-      params.warn(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU",
-                              params.gpu_layers));
+  if (params_.vocabulary_only) {
+    MULLAMA_ASSIGN(const uint64_t bytes, text::Tokenizer::bytes_needed(file_));
+    const memory::PlanRow row{memory::kHost, memory::Pool::tokenizer, bytes, "vocabulary indexes"};
+    announced_ = ledger_.announce({&row, 1});
+  } else {
+    MULLAMA_ASSIGN(definition_, model::define(file_));
+    if (params_.gpu_layers != 0 && params_.warn) {
+      params_.warn(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU",
+                               params_.gpu_layers));
     }
-    MULLAMA_ASSIGN(std::vector<memory::PlanRow> rows, plan_model(model->file_, params));
-    // The header is in the ledger already.
-    std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::runtime; });
-    MULLAMA_TRY(model->ledger_.fits(rows));
+    MULLAMA_TRY(admit());
   }
-  MULLAMA_ASSIGN(text::Tokenizer tokenizer,
-                 text::Tokenizer::create(model->file_, model->ledger_, params.tokenizer));
-  model->tokenizer_.emplace(std::move(tokenizer));
-  if (!params.vocabulary_only) {
-    MULLAMA_TRY(model->take_weights());
-    MULLAMA_TRY(model::load_ropes(model->definition_));
+  MULLAMA_ASSIGN(text::Tokenizer tokenizer, text::Tokenizer::create(file_, ledger_, params_.tokenizer));
+  tokenizer_.emplace(std::move(tokenizer));
+  if (params_.vocabulary_only) return file_.intact();
+  MULLAMA_TRY(take_weights());
+  MULLAMA_TRY(model::load_ropes(definition_));
+  MULLAMA_TRY(file_.intact());
+  MULLAMA_ASSIGN(backend_, backend::Backend::create(params_.backend, ledger_));
+  return {};
+}
+
+/// Announces what loading will take and refuses what the budget has no room for, before any weight is read.
+Status LoadedModel::admit() {
+  MULLAMA_ASSIGN(std::vector<memory::PlanRow> rows, plan_model(file_, params_));
+  announced_ = ledger_.announce(rows);
+  // The header is in the ledger already.
+  std::erase_if(rows, [](const memory::PlanRow& row) { return row.pool == memory::Pool::runtime; });
+  Status fits = ledger_.fits(rows);
+  if (!fits && fits.error().code == ErrorCode::budget_exceeded) {
+    return fail(ErrorCode::budget_exceeded,
+                "{}; that is the model without a context, so choose a smaller model or quantization",
+                fits.error().message);
   }
-  MULLAMA_TRY(model->file_.intact());
-  if (params.vocabulary_only) return model;
-  MULLAMA_ASSIGN(model->backend_, backend::Backend::create(params.backend, model->ledger_));
-  return model;
+  return fits;
 }
 
 LoadedModel::~LoadedModel() = default;
@@ -107,8 +128,10 @@ Result<std::shared_ptr<const sampling::VocabularyTrie>> LoadedModel::vocabulary_
   const auto piece = [&](sampling::TokenId token) -> std::string_view {
     return text = tokenizer_->piece(token, false);
   };
-  MULLAMA_ASSIGN(trie_, sampling::VocabularyTrie::create(piece, definition_.program.vocabulary,
-                                                         tokenizer_->end_of_generation(), ledger_));
+  const auto size =
+      has_weights() ? definition_.program.vocabulary : static_cast<uint32_t>(tokenizer_->vocab_size());
+  MULLAMA_ASSIGN(trie_,
+                 sampling::VocabularyTrie::create(piece, size, tokenizer_->end_of_generation(), ledger_));
   return trie_;
 }
 
@@ -123,26 +146,34 @@ Status LoadedModel::resize_scratch(uint32_t max_tokens) {
   if (before == max_tokens) return {};
   // The old one goes first: both together were never planned.
   scratch_ = backend::Scratch();
+  announced_scratch_ = memory::Announcement();
   if (max_tokens == 0) return {};
-  auto larger = backend_->make_scratch(definition_.program, definition_.weights, max_tokens, ledger_);
-  if (larger) {
-    scratch_ = std::move(*larger);
-    return {};
-  }
-  if (before != 0) {
+  const auto make = [&](uint32_t tokens) -> Status {
+    const memory::PlanRow row = plan_scratch(definition_, tokens, backend_->threads());
+    memory::Announcement announced = ledger_.announce({&row, 1});
     MULLAMA_ASSIGN(scratch_,
-                   backend_->make_scratch(definition_.program, definition_.weights, before, ledger_));
-  }
-  return tl::unexpected<Error>(std::move(larger).error());
+                   backend_->make_scratch(definition_.program, definition_.weights, tokens, ledger_));
+    announced_scratch_ = std::move(announced);
+    return {};
+  };
+  Status larger = make(max_tokens);
+  if (!larger && before != 0) MULLAMA_TRY(make(before));
+  return larger;
 }
 
 Result<LoadedModel::ScratchLease> LoadedModel::lease_scratch(uint32_t max_tokens) {
-  const std::lock_guard lock(run_mutex_);
-  if (max_tokens > scratch_.max_tokens()) MULLAMA_TRY(resize_scratch(max_tokens));
-  leases_.insert(max_tokens);
   ScratchLease lease;
-  lease.model_ = shared_from_this();
-  lease.max_tokens_ = max_tokens;
+  {
+    const std::lock_guard lock(run_mutex_);
+    leases_.insert(max_tokens);
+    lease.model_ = shared_from_this();
+    lease.max_tokens_ = max_tokens;
+  }
+  // Whatever fails from here on, the lease takes itself back.
+  {
+    const std::lock_guard lock(run_mutex_);
+    if (max_tokens > scratch_.max_tokens()) MULLAMA_TRY(resize_scratch(max_tokens));
+  }
   return lease;
 }
 
@@ -150,8 +181,9 @@ void LoadedModel::return_lease(uint32_t max_tokens) {
   const std::lock_guard lock(run_mutex_);
   leases_.erase(leases_.find(max_tokens));
   const uint32_t largest = leases_.empty() ? 0 : *leases_.rbegin();
+  if (largest >= scratch_.max_tokens()) return;
   // A smaller scratch fits where the larger one was; should the system refuse it, the next run says so.
-  if (largest < scratch_.max_tokens()) static_cast<void>(resize_scratch(largest));
+  static_cast<void>(without_exceptions("a smaller scratch", [&] { return resize_scratch(largest); }));
 }
 
 uint64_t LoadedModel::scratch_bytes() const {

@@ -84,6 +84,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
 
  private:
   LoadedModel() = default;
+  Status open(const std::filesystem::path& path);
+  Status admit();
   Status take_weights();
   Status map_weights();
   Status copy_weights();
@@ -92,6 +94,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   void return_lease(uint32_t max_tokens);
 
   memory::Ledger ledger_;
+  memory::Announcement announced_;
   LoadParams params_;
   gguf::File file_;
   std::vector<memory::Charge> mapped_;
@@ -105,6 +108,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   std::shared_ptr<const sampling::VocabularyTrie> trie_;
 
   mutable std::mutex run_mutex_;
+  memory::Announcement announced_scratch_;
   backend::Scratch scratch_;
   std::multiset<uint32_t> leases_;
 };

@@ -159,6 +159,13 @@ Result<std::vector<PlanRow>> plan_model(const gguf::File& file, const LoadParams
   return rows;
 }
 
+PlanRow plan_scratch(const model::Definition& definition, uint32_t tokens, unsigned threads) {
+  const uint64_t bytes =
+      backend::Backend::scratch_bytes_needed(definition.program, definition.weights, tokens, threads);
+  return {memory::kHost, Pool::scratch, Buffer::footprint(bytes, Placement::lazy),
+          fmt::format("activations of a step of up to {} tokens", tokens)};
+}
+
 std::vector<PlanRow> plan_context(const model::Definition& definition, const ContextShape& shape) {
   const auto row = [](Pool pool, uint64_t bytes, std::string why) {
     return PlanRow{memory::kHost, pool, Buffer::footprint(bytes, Placement::lazy), std::move(why)};
@@ -167,18 +174,21 @@ std::vector<PlanRow> plan_context(const model::Definition& definition, const Con
   add_kv(definition, shape, rows);
   rows.push_back(row(Pool::scratch, shape.scratch_bytes,
                      fmt::format("activations of a step of up to {} tokens", shape.n_batch)));
-  rows.push_back(row(Pool::output, shape.output_bytes, fmt::format("{} rows of logits", shape.output_rows)));
+  rows.push_back(
+      row(Pool::output, shape.output_bytes,
+          fmt::format("{} row{} of logits", shape.output_rows, shape.output_rows == 1 ? "" : "s")));
   rows.push_back(row(Pool::runtime, shape.page_table_bytes, "the page table of the KV cache"));
   rows.push_back(row(Pool::runtime, shape.sequence_bytes, "token ids and page lists"));
   return rows;
 }
 
 std::vector<PlanRow> plan_requests(const model::Definition& definition, const ContextShape& shape,
-                                   const sampling::SamplerParams& sampler) {
+                                   const sampling::SamplerParams& sampler, uint32_t requests) {
   const uint64_t each =
       sampling::SamplerChain::bytes_needed(sampler, definition.program.vocabulary, shape.n_ctx);
-  return {{memory::kHost, Pool::output, each * shape.n_sequences,
-           fmt::format("candidates of {} samplers, while they answer", shape.n_sequences)}};
+  return {{memory::kHost, Pool::output, each * requests,
+           requests == 1 ? std::string("candidates of a sampler, while it answers")
+                         : fmt::format("candidates of {} samplers, while they answer", requests)}};
 }
 
 std::vector<PlanRow> Plan::rows() const {
@@ -207,7 +217,7 @@ Result<Plan> plan_run(const gguf::File& file, const model::Definition& definitio
   MULLAMA_ASSIGN(plan.shape, shape_context(definition, context, threads));
   MULLAMA_ASSIGN(plan.model, plan_model(file, load));
   plan.context = plan_context(definition, plan.shape);
-  plan.requests = plan_requests(definition, plan.shape, sampler);
+  plan.requests = plan_requests(definition, plan.shape, sampler, plan.shape.n_sequences);
   return plan;
 }
 

@@ -51,15 +51,19 @@ struct ContextShape {
 /// Rows of what loading takes, from the very functions the owners allocate with.
 [[nodiscard]] Result<std::vector<memory::PlanRow>> plan_model(const gguf::File& file,
                                                               const LoadParams& params);
+/// What the contexts of a model share for steps of up to `tokens` tokens.
+[[nodiscard]] memory::PlanRow plan_scratch(const model::Definition& definition, uint32_t tokens,
+                                           unsigned threads);
 /// Rows of what a context takes beside its model. Scratch is shared by the contexts of a model: count it
 /// once.
 [[nodiscard]] std::vector<memory::PlanRow> plan_context(const model::Definition& definition,
                                                         const ContextShape& shape);
-/// Rows of what all sequences of a context take beside that while each answers a request: their samplers'
-/// memory, which depends on what the request asks for.
+/// Rows of what `requests` sequences of a context take beside that while each answers a request: their
+/// samplers' memory, which depends on what the request asks for.
 [[nodiscard]] std::vector<memory::PlanRow> plan_requests(const model::Definition& definition,
                                                          const ContextShape& shape,
-                                                         const sampling::SamplerParams& sampler);
+                                                         const sampling::SamplerParams& sampler,
+                                                         uint32_t requests);
 
 /// Everything that running one context on one model takes. No two rows count the same byte.
 struct Plan {

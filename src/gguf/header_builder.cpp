@@ -3,98 +3,68 @@
 #include <cstring>
 
 #include "base/checked.hpp"
+#include "gguf/header_encoding.hpp"
 
 namespace mullama::gguf {
 
 namespace {
 
-constexpr uint32_t kMagic = 0x46554747;
-constexpr uint32_t kVersion = 3;
-constexpr uint64_t kAlignment = 32;
-
-void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
-  const size_t before = out.size();
-  out.resize(before + bytes.size());
-  if (!bytes.empty()) std::memcpy(out.data() + before, bytes.data(), bytes.size());
-}
-template <class T>
-void append_number(std::vector<std::byte>& out, T value) {
-  append(out, std::as_bytes(std::span(&value, 1)));
-}
-void append_text(std::vector<std::byte>& out, std::string_view text) {
-  append_number<uint64_t>(out, text.size());
-  append(out, std::as_bytes(std::span(text)));
-}
+/// Appends to bytes in memory, which cannot fail.
+struct Appender {
+  std::vector<std::byte>& out;
+  Status operator()(const void* data, size_t bytes) const {
+    const size_t before = out.size();
+    out.resize(before + bytes);
+    if (bytes > 0) std::memcpy(out.data() + before, data, bytes);
+    return {};
+  }
+};
 
 }  // namespace
 
-void HeaderBuilder::put_key(std::string_view key, ValueType type) {
-  append_text(entries_, key);
-  append_number(entries_, static_cast<uint32_t>(type));
+void HeaderBuilder::put(std::string_view key, ValueType type, ValueType element, uint64_t count,
+                        std::span<const std::byte> bytes) {
+  const Appender sink{entries_};
+  static_cast<void>(encode_entry(sink, key, type, element, count, bytes));
   ++entry_count_;
 }
 
 void HeaderBuilder::set(std::string_view key, uint32_t value) {
-  put_key(key, ValueType::u32);
-  append_number(entries_, value);
+  put(key, ValueType::u32, ValueType::u32, 1, std::as_bytes(std::span(&value, 1)));
 }
 
 void HeaderBuilder::set(std::string_view key, float value) {
-  put_key(key, ValueType::f32);
-  append_number(entries_, value);
+  put(key, ValueType::f32, ValueType::f32, 1, std::as_bytes(std::span(&value, 1)));
 }
 
 void HeaderBuilder::set(std::string_view key, bool value) {
-  put_key(key, ValueType::boolean);
-  append_number(entries_, static_cast<uint8_t>(value ? 1 : 0));
+  const uint8_t byte = value ? 1 : 0;
+  put(key, ValueType::boolean, ValueType::boolean, 1, std::as_bytes(std::span(&byte, 1)));
 }
 
 void HeaderBuilder::set(std::string_view key, std::string_view value) {
-  put_key(key, ValueType::string);
-  append_text(entries_, value);
+  put(key, ValueType::string, ValueType::string, 1, std::as_bytes(std::span(value)));
 }
 
 void HeaderBuilder::set(std::string_view key, std::span<const std::string_view> values) {
-  put_key(key, ValueType::array);
-  append_number(entries_, static_cast<uint32_t>(ValueType::string));
-  append_number<uint64_t>(entries_, values.size());
-  for (const std::string_view value : values) append_text(entries_, value);
+  put(key, ValueType::array, ValueType::string, values.size(), encode_texts(values));
 }
 
 void HeaderBuilder::set(std::string_view key, std::span<const uint32_t> values) {
-  put_key(key, ValueType::array);
-  append_number(entries_, static_cast<uint32_t>(ValueType::u32));
-  append_number<uint64_t>(entries_, values.size());
-  append(entries_, std::as_bytes(values));
+  put(key, ValueType::array, ValueType::u32, values.size(), std::as_bytes(values));
 }
 
 void HeaderBuilder::set(std::string_view key, std::span<const float> values) {
-  put_key(key, ValueType::array);
-  append_number(entries_, static_cast<uint32_t>(ValueType::f32));
-  append_number<uint64_t>(entries_, values.size());
-  append(entries_, std::as_bytes(values));
+  put(key, ValueType::array, ValueType::f32, values.size(), std::as_bytes(values));
 }
 
 Status HeaderBuilder::add_tensor(std::string_view name, TensorType type, std::span<const uint64_t> shape) {
-  uint64_t values = 1;
-  for (const uint64_t size : shape) {
-    const auto product = checked_mul(values, size);
-    if (!product) return fail(ErrorCode::invalid_argument, "the size of tensor '{}' overflows", name);
-    values = *product;
-  }
-  const auto bytes = row_bytes(type, values);
-  if (shape.empty() || shape.size() > 4 || values == 0 || !bytes || shape[0] % info(type).block_values != 0) {
-    return fail(ErrorCode::invalid_argument, "tensor '{}' has a shape that type {} does not allow", name,
-                gguf::name(type));
-  }
-  const auto begin = checked_align(data_bytes_, kAlignment);
-  const auto end = begin ? checked_add(*begin, *bytes) : std::nullopt;
+  MULLAMA_ASSIGN(const uint64_t bytes, declared_bytes(name, type, shape));
+  const auto begin = checked_align(data_bytes_, kDefaultAlignment);
+  const auto end = begin ? checked_add(*begin, bytes) : std::nullopt;
   if (!end) return fail(ErrorCode::invalid_argument, "the size of all tensors overflows at '{}'", name);
-  append_text(tensors_, name);
-  append_number(tensors_, static_cast<uint32_t>(shape.size()));
-  append(tensors_, std::as_bytes(shape));
-  append_number(tensors_, static_cast<uint32_t>(type));
-  append_number(tensors_, *begin);
+  const Appender sink{tensors_};
+  MULLAMA_TRY(encode_tensor(sink, name, type, shape, *begin));
   data_bytes_ = *end;
   ++tensor_count_;
   return {};
@@ -102,13 +72,11 @@ Status HeaderBuilder::add_tensor(std::string_view name, TensorType type, std::sp
 
 HeaderBuilder::Header HeaderBuilder::build() const {
   Header header;
-  append_number(header.bytes, kMagic);
-  append_number(header.bytes, kVersion);
-  append_number(header.bytes, tensor_count_);
-  append_number(header.bytes, entry_count_);
-  append(header.bytes, entries_);
-  append(header.bytes, tensors_);
-  header.file_bytes = round_up(header.bytes.size(), kAlignment) + data_bytes_;
+  const Appender sink{header.bytes};
+  static_cast<void>(encode_start(sink, tensor_count_, entry_count_));
+  header.bytes.insert(header.bytes.end(), entries_.begin(), entries_.end());
+  header.bytes.insert(header.bytes.end(), tensors_.begin(), tensors_.end());
+  header.file_bytes = round_up(header.bytes.size(), kDefaultAlignment) + data_bytes_;
   return header;
 }
 

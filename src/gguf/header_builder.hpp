@@ -35,7 +35,8 @@ class HeaderBuilder {
   [[nodiscard]] Header build() const;
 
  private:
-  void put_key(std::string_view key, ValueType type);
+  void put(std::string_view key, ValueType type, ValueType element, uint64_t count,
+           std::span<const std::byte> bytes);
 
   std::vector<std::byte> entries_;
   std::vector<std::byte> tensors_;

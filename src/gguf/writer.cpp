@@ -10,16 +10,12 @@
 #include <utility>
 
 #include "base/checked.hpp"
+#include "gguf/header_encoding.hpp"
 
 namespace mullama::gguf {
 
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "GGUF files are written in the machine's byte order");
-
-constexpr std::string_view kAlignmentKey = "general.alignment";
-constexpr uint32_t kDefaultAlignment = 32;
 constexpr uint32_t kMaxAlignment = 1u << 20;
 constexpr size_t kBufferBytes = size_t{1} << 16;
 constexpr int kNameTries = 100;
@@ -172,14 +168,7 @@ void Writer::set(std::string_view key, std::string_view value) {
 }
 
 void Writer::set(std::string_view key, std::span<const std::string_view> values) {
-  std::vector<std::byte> bytes;
-  for (const std::string_view value : values) {
-    const uint64_t length = value.size();
-    const auto prefix = std::as_bytes(std::span(&length, 1));
-    const auto text = std::as_bytes(std::span(value));
-    bytes.insert(bytes.end(), prefix.begin(), prefix.end());
-    bytes.insert(bytes.end(), text.begin(), text.end());
-  }
+  const std::vector<std::byte> bytes = encode_texts(values);
   put(key, ValueType::array, ValueType::string, values.size(), bytes);
 }
 
@@ -201,24 +190,7 @@ void Writer::set(std::string_view key, const Value& value) {
 
 Status Writer::add_tensor(std::string_view name, TensorType type, std::span<const uint64_t> shape) {
   MULLAMA_CHECK(!begun_);
-  if (shape.empty() || shape.size() > 4) {
-    return fail(ErrorCode::invalid_argument, "tensor '{}' has {} dimensions; 1 to 4 are allowed", name,
-                shape.size());
-  }
-  uint64_t values = 1;
-  for (const uint64_t size : shape) {
-    const auto product = checked_mul(values, size);
-    if (size == 0 || !product || *product > static_cast<uint64_t>(INT64_MAX)) {
-      return fail(ErrorCode::invalid_argument, "tensor '{}' has the impossible size {}", name, size);
-    }
-    values = *product;
-  }
-  const auto bytes = row_bytes(type, values);
-  if (shape[0] % info(type).block_values != 0 || !bytes) {
-    return fail(ErrorCode::invalid_argument,
-                "tensor '{}' has rows of {} values, which do not fill the blocks of {}", name, shape[0],
-                gguf::name(type));
-  }
+  MULLAMA_ASSIGN(const uint64_t bytes, declared_bytes(name, type, shape));
   if (!names_.emplace(name).second) {
     return fail(ErrorCode::invalid_argument, "tensor '{}' is added twice", name);
   }
@@ -229,41 +201,20 @@ Status Writer::add_tensor(std::string_view name, TensorType type, std::span<cons
     if (!aligned) return fail(ErrorCode::invalid_argument, "the size of all tensors overflows at '{}'", name);
     offset = *aligned;
   }
-  tensors_.push_back({std::string(name), type, {shape.begin(), shape.end()}, *bytes, offset});
+  tensors_.push_back({std::string(name), type, {shape.begin(), shape.end()}, bytes, offset});
   return {};
 }
 
 Status Writer::begin() {
   MULLAMA_CHECK(!begun_);
   begun_ = true;
-  const uint32_t magic = 0x46554747;
-  const uint32_t version = 3;
-  const uint64_t tensor_count = tensors_.size();
-  const uint64_t entry_count = entries_.size();
-  MULLAMA_TRY(append(&magic, sizeof(magic)));
-  MULLAMA_TRY(append(&version, sizeof(version)));
-  MULLAMA_TRY(append(&tensor_count, sizeof(tensor_count)));
-  MULLAMA_TRY(append(&entry_count, sizeof(entry_count)));
+  const auto sink = [this](const void* data, size_t bytes) { return append(data, bytes); };
+  MULLAMA_TRY(encode_start(sink, tensors_.size(), entries_.size()));
   for (const Entry& entry : entries_) {
-    MULLAMA_TRY(append_string(entry.key));
-    MULLAMA_TRY(append(&entry.type, sizeof(entry.type)));
-    const auto bytes = entry.bytes();
-    if (entry.type == ValueType::array) {
-      MULLAMA_TRY(append(&entry.element, sizeof(entry.element)));
-      MULLAMA_TRY(append(&entry.count, sizeof(entry.count)));
-    } else if (entry.type == ValueType::string) {
-      const uint64_t length = bytes.size();
-      MULLAMA_TRY(append(&length, sizeof(length)));
-    }
-    MULLAMA_TRY(append(bytes.data(), bytes.size()));
+    MULLAMA_TRY(encode_entry(sink, entry.key, entry.type, entry.element, entry.count, entry.bytes()));
   }
   for (const Tensor& tensor : tensors_) {
-    MULLAMA_TRY(append_string(tensor.name));
-    const auto dimensions = static_cast<uint32_t>(tensor.shape.size());
-    MULLAMA_TRY(append(&dimensions, sizeof(dimensions)));
-    MULLAMA_TRY(append(tensor.shape.data(), tensor.shape.size() * sizeof(uint64_t)));
-    MULLAMA_TRY(append(&tensor.type, sizeof(tensor.type)));
-    MULLAMA_TRY(append(&tensor.offset, sizeof(tensor.offset)));
+    MULLAMA_TRY(encode_tensor(sink, tensor.name, tensor.type, tensor.shape, tensor.offset));
   }
   file_bytes_ = position_;
   if (tensors_.empty()) return {};
@@ -331,12 +282,6 @@ Status Writer::append(const void* data, size_t bytes) {
   }
   MULLAMA_TRY(flush());
   return write_through(begin, bytes);
-}
-
-Status Writer::append_string(std::string_view text) {
-  const uint64_t length = text.size();
-  MULLAMA_TRY(append(&length, sizeof(length)));
-  return append(text.data(), text.size());
 }
 
 Status Writer::pad() {

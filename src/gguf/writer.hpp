@@ -99,7 +99,6 @@ class Writer {
   template <class T>
   void put_numbers(std::string_view key, ValueType element, std::span<const T> values);
   [[nodiscard]] Status append(const void* data, size_t bytes);
-  [[nodiscard]] Status append_string(std::string_view text);
   [[nodiscard]] Status pad();
   [[nodiscard]] Status flush();
   [[nodiscard]] Status write_through(const std::byte* data, size_t bytes);

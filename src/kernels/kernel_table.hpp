@@ -79,12 +79,21 @@ struct KvView {
   KvType value_type;
   uint32_t key_dim;
   uint32_t value_dim;
-  uint32_t page_tokens;  ///< A multiple of 16.
+  uint32_t page_tokens;  ///< A multiple of 32.
   uint8_t* keys;         ///< Page 0 of this layer, already offset to the head.
   uint8_t* values;
   size_t key_page_bytes;  ///< From one page to the next.
   size_t value_page_bytes;
 };
+
+/// The truth for attention. Scores: f32 keys by one chain of fma over the dims; others block by block of 32
+/// dims by dot = fma(key_scale * query_scale, float(exact integer dot), dot). Against q8_0 and q4_0 keys the
+/// query is quantized as an ActivationBlock; f16 and bf16 keys become 14-bit integers with a scale for each
+/// position and block, and so does the query. Values, group by group of 32 positions: f32 by one chain of fma
+/// over the positions; q8_0 and q4_0 by fma(scale, float(exact integer dot of values and numerators), sum),
+/// where numerators times the values' scales are quantized to 16 bits for each group and block of 32 dims;
+/// f16 and bf16 likewise with 14-bit integers of both, if the column sees the whole group, else by the chain
+/// of fma.
 
 /// Partial attention of `columns` query rows over a set of positions: softmax maximum and denominator a
 /// column, and the unnormalized weighted sum of values.
@@ -108,8 +117,7 @@ struct AttendArgs {
   uint32_t tokens;
   uint32_t group;
   uint32_t first_position;
-  uint32_t kv_begin;  ///< A multiple of 64; tiles of positions inside a kernel are aligned to their own size,
-                      ///< at most 64.
+  uint32_t kv_begin;  ///< A multiple of 32: kernels compute on groups of 32 positions, aligned to their size.
   uint32_t kv_end;
   uint32_t window;
   float scale;

@@ -22,8 +22,7 @@ std::vector<Candidate> candidates() {
   return {
     {&kScalarTable, true},
 #if defined(__x86_64__)
-        {&kAvx2Table, cpu.avx2},
-        {&kAvx512Table, cpu.avx512},
+        {&kAvx2Table, cpu.avx2}, {&kAvxVnniTable, cpu.avx_vnni}, {&kAvx512Table, cpu.avx512},
         {&kAvx512VnniTable, cpu.avx512_vnni},
 #elif defined(__aarch64__)
         {&kNeonTable, cpu.neon_dot},

@@ -11,6 +11,10 @@ std::atomic<uint64_t> g_seen{0};
 std::atomic<uint64_t> g_above{UINT64_MAX};
 }  // namespace
 
+bool FaultInjector::built_in() {
+  return true;
+}
+
 void FaultInjector::fail_nth(uint64_t k) {
   g_seen = 0;
   g_nth = k;
@@ -29,6 +33,9 @@ bool FaultInjector::should_fail(uint64_t bytes) {
   return number == g_nth || bytes > g_above;
 }
 #else
+bool FaultInjector::built_in() {
+  return false;
+}
 void FaultInjector::fail_nth(uint64_t) {}
 void FaultInjector::fail_above(uint64_t) {}
 uint64_t FaultInjector::seen() {

@@ -8,6 +8,8 @@ namespace mullama::memory {
 /// Built into test builds only (MULLAMA_FAULT_INJECTION); elsewhere `should_fail` is constant false.
 class FaultInjector {
  public:
+  /// Whether this build can fail on demand at all.
+  [[nodiscard]] static bool built_in();
   /// Fail the k-th allocation from now, counted from 1, once; 0 disarms.
   static void fail_nth(uint64_t k);
   /// Fail every allocation of more than `bytes`; UINT64_MAX disarms.

@@ -64,6 +64,16 @@ class LedgerState {
     if (account.counts(pool)) account.total -= bytes;
   }
 
+  void announce(Device device, Pool pool, uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    accounts_[device].pools[static_cast<size_t>(pool)].planned += bytes;
+  }
+
+  void withdraw(Device device, Pool pool, uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    accounts_[device].pools[static_cast<size_t>(pool)].planned -= bytes;
+  }
+
   void add_region(const Region& region) {
     const std::lock_guard lock(mutex_);
     regions_[region.bytes.data()] = region;
@@ -115,7 +125,8 @@ class LedgerState {
     for (const auto& [device, account] : accounts_) {
       for (size_t pool = 0; pool < kPoolCount; ++pool) {
         const Entry& entry = account.pools[pool];
-        if (entry.peak > 0) usage.rows.push_back({device, static_cast<Pool>(pool), entry.bytes, entry.peak});
+        if (entry.peak == 0 && entry.planned == 0) continue;
+        usage.rows.push_back({device, static_cast<Pool>(pool), entry.bytes, entry.peak, entry.planned});
       }
     }
     return usage;
@@ -125,6 +136,7 @@ class LedgerState {
   struct Entry {
     uint64_t bytes = 0;
     uint64_t peak = 0;
+    uint64_t planned = 0;
   };
   struct Account {
     std::array<Entry, kPoolCount> pools{};
@@ -177,6 +189,20 @@ Charge& Charge::operator=(Charge&& other) noexcept {
 
 Charge::~Charge() {
   if (ledger_) ledger_->remove(device_, pool_, bytes_, region_);
+}
+
+Announcement::Announcement(Announcement&& other) noexcept
+    : ledger_(std::move(other.ledger_)), parts_(std::move(other.parts_)) {}
+
+Announcement& Announcement::operator=(Announcement&& other) noexcept {
+  std::swap(ledger_, other.ledger_);
+  std::swap(parts_, other.parts_);
+  return *this;
+}
+
+Announcement::~Announcement() {
+  if (!ledger_) return;
+  for (const Part& part : parts_) ledger_->withdraw(part.device, part.pool, part.bytes);
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -276,6 +302,17 @@ Result<Charge> Ledger::charge_mapping(Pool pool, std::span<const std::byte> mapp
   return charge;
 }
 
+Announcement Ledger::announce(std::span<const PlanRow> rows) {
+  Announcement announcement;
+  announcement.parts_.reserve(rows.size());
+  announcement.ledger_ = state_;
+  for (const PlanRow& row : rows) {
+    announcement.parts_.push_back({row.device, row.pool, row.bytes});
+    state_->announce(row.device, row.pool, row.bytes);
+  }
+  return announcement;
+}
+
 Status Ledger::fits(std::span<const PlanRow> rows) const {
   return state_->fits(rows);
 }
@@ -298,6 +335,21 @@ std::vector<Region> Ledger::regions() const {
 uint64_t Usage::total(Device device) const {
   uint64_t sum = 0;
   for (const Row& row : rows) sum += row.device == device ? row.bytes : 0;
+  return sum;
+}
+
+uint64_t Usage::planned(Device device) const {
+  uint64_t sum = 0;
+  for (const Row& row : rows) sum += row.device == device ? row.planned : 0;
+  return sum;
+}
+
+uint64_t Usage::unaccounted(Device device) const {
+  uint64_t sum = 0;
+  for (const Row& row : rows) {
+    if (row.device != device) continue;
+    sum += row.bytes > row.planned ? row.bytes - row.planned : row.planned - row.bytes;
+  }
   return sum;
 }
 

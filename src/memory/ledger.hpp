@@ -47,6 +47,28 @@ class Charge {
   const std::byte* region_ = nullptr;
 };
 
+/// What an owner has said from a plan that it will take, before it takes it; withdrawn when destroyed. The
+/// book keeps plan and account side by side, so that a byte in one but not in the other shows.
+class Announcement {
+ public:
+  Announcement() = default;
+  Announcement(Announcement&& other) noexcept;
+  Announcement& operator=(Announcement&& other) noexcept;
+  Announcement(const Announcement&) = delete;
+  Announcement& operator=(const Announcement&) = delete;
+  ~Announcement();
+
+ private:
+  friend class Ledger;
+  struct Part {
+    Device device;
+    Pool pool;
+    uint64_t bytes;
+  };
+  std::shared_ptr<LedgerState> ledger_;
+  std::vector<Part> parts_;
+};
+
 /// Move-only owner of host bytes, counted in a pool from before they exist until after they are gone.
 /// Memory is zeroed and aligned to at least 64 bytes; pages are given back by the destructor.
 class Buffer {
@@ -94,10 +116,14 @@ struct Usage {
     Pool pool;
     uint64_t bytes;
     uint64_t peak;
+    uint64_t planned = 0;  ///< Announced.
   };
   std::vector<Row> rows;  ///< Every pool in use now or before, by device and pool.
   [[nodiscard]] uint64_t total(Device device) const;
   [[nodiscard]] uint64_t in(Device device, Pool pool) const;
+  [[nodiscard]] uint64_t planned(Device device) const;
+  /// Sum over pools of the difference between plan and account: 0 when nothing is being loaded or let go.
+  [[nodiscard]] uint64_t unaccounted(Device device) const;
 };
 
 /// Whether a budget holds for weights in mapped files, whose pages the system may take back at any time.
@@ -121,6 +147,9 @@ class Ledger {
   /// told.
   [[nodiscard]] Result<Charge> charge_mapping(Pool pool, std::span<const std::byte> mapping,
                                               std::string_view why);
+
+  /// Writes the rows of a plan beside the account, before their bytes are taken.
+  [[nodiscard]] Announcement announce(std::span<const PlanRow> rows);
 
   /// Whether all rows together would fit now; the error names need, budget and what is left.
   [[nodiscard]] Status fits(std::span<const PlanRow> rows) const;

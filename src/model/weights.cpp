@@ -42,6 +42,10 @@ class Binder {
     return file_.tensor(name(role, suffix));
   }
 
+  [[nodiscard]] Status refuse(std::string_view tensor_name, std::string_view why) const {
+    return fail(ErrorCode::unsupported, "'{}': tensor '{}': {}", file_.label(), tensor_name, why);
+  }
+
   Result<TensorRef> bind(const std::string& tensor_name, const Wanted& wanted) {
     const gguf::TensorInfo* tensor = file_.tensor(tensor_name);
     if (tensor == nullptr) {
@@ -207,7 +211,26 @@ Status bind_dense(Binder& binder, uint64_t embedding, uint64_t length, FeedForwa
   return {};
 }
 
+/// Two older ways to store experts hold the same numbers in another order than the kernels read.
+Status refuse_unstacked_experts(const Binder& binder) {
+  if (binder.find("ffn_gate_exps") != nullptr) return {};
+  if (binder.find("ffn_gate.0") != nullptr) {
+    return binder.refuse(
+        binder.name("ffn_gate.0"),
+        "each expert has tensors of its own, as in early Mixtral files, which are not supported; "
+        "they must be stacked in one. Get a newer file of this model, or convert it again");
+  }
+  if (binder.find("ffn_gate_up_exps") != nullptr) {
+    return binder.refuse(
+        binder.name("ffn_gate_up_exps"),
+        "the experts' gate and up matrices are fused, which is not supported; they must be two "
+        "tensors. Get another file of this model, or convert it again without fusing");
+  }
+  return {};
+}
+
 Status bind_experts(Binder& binder, const Hparams& hparams, FeedForwardWeights& weights) {
+  MULLAMA_TRY(refuse_unstacked_experts(binder));
   const uint64_t embedding = hparams.embedding;
   const uint64_t length = hparams.expert_feed_forward;
   const uint64_t experts = hparams.experts;

@@ -251,11 +251,24 @@ void Candidates::shrink(uint32_t size) {
   summed_ = false;
 }
 
+void Candidates::keep_at_least(float bound) {
+  // Most blocks hold nothing that is kept, and finding that out vectorizes.
+  constexpr uint32_t kBlock = 64;
+  uint32_t out = 0;
+  for (uint32_t begin = 0; begin < size_; begin += kBlock) {
+    const uint32_t end = std::min(size_, begin + kBlock);
+    if (largest(storage_.logits.subspan(begin, end - begin)) < bound) continue;
+    for (uint32_t i = begin; i < end; ++i) {
+      if (storage_.logits[i] >= bound) move(i, out++);
+    }
+  }
+  shrink(out);
+}
+
 void Candidates::keep_best(uint32_t count, double mass) {
   if (mass <= 0.0) {
-    const auto values = logits();
-    const float bound = lower_bound_of_best(values, count);
-    if (bound > kExcluded) filter([&](uint32_t i) { return values[i] >= bound; });
+    const float bound = lower_bound_of_best(logits(), count);
+    if (bound > kExcluded) keep_at_least(bound);
   }
   keep_ranked(logits(), count, mass);
 }

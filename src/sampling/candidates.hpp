@@ -64,18 +64,20 @@ class Candidates {
   void filter(Keep keep) {
     uint32_t out = 0;
     for (uint32_t i = 0; i < size_; ++i) {
-      if (!keep(i)) continue;
-      storage_.ids[out] = id(i);
-      storage_.logits[out] = storage_.logits[i];
-      if (weighed_) storage_.weights[out] = storage_.weights[i];
-      ++out;
+      if (keep(i)) move(i, out++);
     }
     shrink(out);
   }
 
  private:
   void weigh();
+  void move(uint32_t from, uint32_t to) {
+    storage_.ids[to] = id(from);
+    storage_.logits[to] = storage_.logits[from];
+    if (weighed_) storage_.weights[to] = storage_.weights[from];
+  }
   void shrink(uint32_t size);
+  void keep_at_least(float bound);
   void keep_ranked(std::span<const float> ranks, uint32_t count, double mass);
 
   Storage storage_;

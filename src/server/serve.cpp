@@ -98,6 +98,8 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   state.parallel = options.parallel;
   Router router;
   add_ollama_routes(router, service);
+  add_openai_routes(router, service);
+  add_anthropic_routes(router, service);
   add_native_routes(router, state);
   const auto log_request = [&](const HttpLogEntry& entry) {
     log(fmt::format("{} {} {} {} {:.1f} ms", entry.remote, entry.method, entry.path, entry.status,

@@ -46,10 +46,11 @@ using Prompt = std::variant<TextPrompt, text::ChatInput, std::vector<text::Token
 
 /// What the answer must look like.
 struct OutputFormat {
-  enum class Kind : uint8_t { none, json, schema, gbnf };
+  enum class Kind : uint8_t { none, json, schema, gbnf, tool_call };
   Kind kind = Kind::none;
   nlohmann::ordered_json schema;  ///< Of Kind::schema.
   std::string grammar;            ///< Of Kind::gbnf.
+  nlohmann::ordered_json tools;   ///< Of Kind::tool_call: the definitions of those that may be called.
 };
 
 /// Whether a model that can think does so. `level` is what a template may take in place of a switch.

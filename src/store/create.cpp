@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <unistd.h>
 
 #include "store/details.hpp"
 #include "store/sources.hpp"
@@ -19,8 +20,8 @@ bool is_single(LayerKind kind) {
 /// Builds a manifest: what the base brings, replaced or extended by what the Modelfile says.
 class Creation {
  public:
-  Creation(const Store& store, const PullOptions& options, fs::path folder)
-      : store_(store), options_(options), folder_(std::move(folder)) {}
+  Creation(const Store& store, const PullOptions& options, fs::path folder, const Conversion& convert)
+      : store_(store), options_(options), folder_(std::move(folder)), convert_(convert) {}
 
   Result<Manifest> build(const Modelfile& file) {
     MULLAMA_TRY(add_base(file.from));
@@ -57,15 +58,32 @@ class Creation {
     if (!fs::exists(absolute(from), ignored)) {
       return fail(ErrorCode::not_found, "FROM '{}': '{}' does not exist", from, absolute(from).string());
     }
-    MULLAMA_ASSIGN(Layer layer, add_gguf(store_, absolute(from), LayerKind::model, options_));
+    return add_weights(absolute(from));
+  }
+
+  Status add_weights(const fs::path& weights) {
+    if (!convert_) {
+      MULLAMA_ASSIGN(Layer layer, add_gguf(store_, weights, LayerKind::model, options_));
+      manifest_.layers.push_back(std::move(layer));
+      return {};
+    }
+    MULLAMA_TRY(make_folder(store_.staging_path()));
+    const fs::path converted = store_.staging_path() / fmt::format("converted-{}.partial", ::getpid());
+    MULLAMA_TRY(convert_(weights, converted));
+    MULLAMA_ASSIGN(StagedFile file, StagedFile::open(converted));
+    const auto digest = sha256_file(converted);
+    if (!digest) {
+      file.discard();
+      return tl::unexpected<Error>(digest.error());
+    }
+    MULLAMA_ASSIGN(Layer layer, adopt_gguf(store_, file, *digest, LayerKind::model));
     manifest_.layers.push_back(std::move(layer));
     return {};
   }
 
   Status add_model(const StoredModel& base) {
     if (!base.manifest || base.folder != store_.root()) {
-      MULLAMA_ASSIGN(Layer layer, add_gguf(store_, base.weights, LayerKind::model, options_));
-      manifest_.layers.push_back(std::move(layer));
+      MULLAMA_TRY(add_weights(base.weights));
       MULLAMA_ASSIGN(const ModelTexts texts, read_texts(base));
       if (texts.chat_template) MULLAMA_TRY(set(LayerKind::chat_template, *texts.chat_template));
       if (texts.system) MULLAMA_TRY(set(LayerKind::system, *texts.system));
@@ -76,6 +94,10 @@ class Creation {
       return {};
     }
     manifest_.layers = base.manifest->layers;
+    if (convert_) {
+      std::erase_if(manifest_.layers, [](const Layer& layer) { return layer.kind == LayerKind::model; });
+      MULLAMA_TRY(add_weights(base.weights));
+    }
     MULLAMA_ASSIGN(const ModelTexts texts, read_texts(base));
     inherited_ = texts.parameters;
     return {};
@@ -102,6 +124,7 @@ class Creation {
   const Store& store_;
   const PullOptions& options_;
   fs::path folder_;
+  const Conversion& convert_;
   Manifest manifest_;
   Parameters inherited_;
 };
@@ -109,9 +132,9 @@ class Creation {
 }  // namespace
 
 Result<StoredModel> create(const Store& store, std::string_view name, const Modelfile& modelfile,
-                           const fs::path& folder, const PullOptions& options) {
+                           const fs::path& folder, const PullOptions& options, const Conversion& convert) {
   MULLAMA_ASSIGN(const ModelName target, ModelName::parse(name));
-  MULLAMA_ASSIGN(Manifest manifest, Creation(store, options, folder).build(modelfile));
+  MULLAMA_ASSIGN(Manifest manifest, Creation(store, options, folder, convert).build(modelfile));
   return publish_gguf(store, target, std::move(manifest), options);
 }
 

@@ -93,6 +93,10 @@ Result<ParameterValue> from_json_value(const std::string& name, const json& valu
 
 }  // namespace
 
+bool is_known_parameter(std::string_view name) {
+  return std::ranges::find(kKnown, name, &Known::name) != kKnown.end();
+}
+
 Status add_parameter(Parameters& parameters, std::string_view name, std::string_view value) {
   if (name.empty()) return fail(ErrorCode::invalid_argument, "a PARAMETER line needs a name and a value");
   const auto known = std::ranges::find(kKnown, name, &Known::name);

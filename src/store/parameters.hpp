@@ -20,6 +20,9 @@ using Parameters = std::vector<std::pair<std::string, ParameterValue>>;
 /// Adds one Modelfile line; a value of the wrong type is an error, an unknown name is kept as text.
 [[nodiscard]] Status add_parameter(Parameters& parameters, std::string_view name, std::string_view value);
 
+/// Names that add_parameter() gives a type.
+[[nodiscard]] bool is_known_parameter(std::string_view name);
+
 [[nodiscard]] std::string parameters_to_json(const Parameters& parameters);
 /// The content of a params layer. Values of other types than a parameter can have are `corrupt_file`.
 [[nodiscard]] Result<Parameters> parameters_from_json(std::string_view json);

@@ -39,9 +39,14 @@ struct PullOptions {
 [[nodiscard]] Result<StoredModel> pull(const Store& store, std::string_view source,
                                        const PullOptions& options);
 
-/// Stores the model that a Modelfile describes; relative paths in it start at `folder`.
+/// Writes a changed copy of the model file `weights`, for instance a quantized one, to `out`.
+using Conversion =
+    std::function<Status(const std::filesystem::path& weights, const std::filesystem::path& out)>;
+
+/// Stores the model that a Modelfile describes; relative paths in it start at `folder`. With a conversion,
+/// the model gets what that makes of the weights in their place.
 [[nodiscard]] Result<StoredModel> create(const Store& store, std::string_view name,
                                          const Modelfile& modelfile, const std::filesystem::path& folder,
-                                         const PullOptions& options);
+                                         const PullOptions& options, const Conversion& convert = {});
 
 }  // namespace mullama::store

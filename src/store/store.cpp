@@ -262,7 +262,11 @@ Result<StoredModel> Store::not_found(const ModelName& name, std::string_view tex
     for (const ModelEntry& entry : *models) names.push_back(entry.name);
   }
   for (const KnownModel& known : known_models()) names.emplace_back(known.name);
-  if (const auto near = nearest(std::string(text), names)) {
+  // A name without its tag is forgotten more often than mistyped.
+  const auto other_tag = std::ranges::find_if(
+      names, [&](const std::string& known) { return known.starts_with(std::string(text) + ":"); });
+  const auto near = other_tag != names.end() ? std::optional(*other_tag) : nearest(text, names);
+  if (near) {
     return fail(
         ErrorCode::not_found,
         "model '{}' not found. Did you mean '{}'? Otherwise try: mullama pull {}, or pass a .gguf path", text,

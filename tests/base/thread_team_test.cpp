@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/cpu.hpp"
+#include "base/crowding.hpp"
 
 namespace mullama {
 namespace {
@@ -86,6 +87,83 @@ TEST(ThreadTeam, SleepingWorkersWakeUp) {
     (*team)->run([&](unsigned) { ++ran; });
   }
   EXPECT_EQ(ran.load(), 15);
+}
+
+TEST(ThreadTeam, ElasticRunsTakeFewerWorkersAndAllOfThemAgain) {
+  constexpr unsigned kWorkers = 4;
+  const Stacks stacks(kWorkers);
+  auto team = ThreadTeam::create(kWorkers, stacks.span());
+  ASSERT_TRUE(team.has_value());
+  // Pieces are claimed in phases between barriers; plain sums show that each was done once and is seen.
+  constexpr uint32_t kPieces = 37;
+  std::array<uint32_t, kPieces> done{};
+  for (uint32_t run = 0; run < 600; ++run) {
+    const unsigned used = run % 7 == 6 ? 0 : run % kWorkers + 1;  // 0: as the team decides
+    (*team)->set_elastic_workers(used);
+    std::array<std::atomic<uint32_t>, 3> next{};
+    std::array<std::atomic<uint32_t>, kWorkers> ran{};
+    (*team)->run_elastic([&](unsigned worker) {
+      ++ran[worker];
+      for (std::atomic<uint32_t>& counter : next) {
+        for (uint32_t piece = counter++; piece < kPieces; piece = counter++) ++done[piece];
+        (*team)->barrier();
+      }
+    });
+    for (unsigned worker = 0; worker < kWorkers && used > 0; ++worker) {
+      ASSERT_EQ(ran[worker], worker < used ? 1u : 0u) << "run " << run;
+    }
+    for (const uint32_t count : done) ASSERT_EQ(count, 3 * (run + 1));
+  }
+  std::atomic<int> all{0};
+  (*team)->run([&](unsigned) { ++all; });
+  EXPECT_EQ(all.load(), static_cast<int>(kWorkers));
+}
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+TEST(Crowding, KeepsAllWorkersWhileNobodyInterferes) {
+  Crowding uneven(2);   // One sleeps a lot, but nobody is pushed aside.
+  Crowding stopped(2);  // A quota stops all: nobody waits for another.
+  for (int i = 0; i < 1000; ++i) {
+    uneven.observe(5 * kMillisecond, 0, 4 * kMillisecond);
+    stopped.observe(5 * kMillisecond, 4 * kMillisecond, 0);
+    ASSERT_EQ(uneven.workers(), 2u);
+    ASSERT_EQ(stopped.workers(), 2u);
+  }
+}
+
+TEST(Crowding, LeavesATakenCpuAndTriesAgainEverMoreRarely) {
+  Crowding crowding(4);
+  int64_t crowded = 0;  // time in which all workers were used although one CPU was taken
+  constexpr int64_t kRun = 5 * kMillisecond;
+  constexpr int64_t kTotal = 20'000 * kMillisecond;
+  for (int64_t at = 0; at < kTotal; at += kRun) {
+    if (crowding.workers() == 4) {
+      crowded += kRun;
+      crowding.observe(kRun, kRun / 2, 3 * kRun / 2);
+    } else {
+      EXPECT_EQ(crowding.workers(), 3u);
+      crowding.observe(kRun, 0, 0);
+    }
+  }
+  EXPECT_LT(crowded, kTotal / 20);
+  // Free again: back after the present pause at the latest, for good.
+  int64_t waited = 0;
+  for (; crowding.workers() < 4; waited += kRun) crowding.observe(kRun, 0, 0);
+  EXPECT_LE(waited, 3'300 * kMillisecond);
+  for (int i = 0; i < 2000; ++i) {
+    crowding.observe(kRun, 0, kRun / 20);
+    EXPECT_EQ(crowding.workers(), 4u);
+  }
+}
+
+TEST(Crowding, NeverGoesBelowOneWorker) {
+  Crowding crowding(2);
+  for (int i = 0; i < 100; ++i) crowding.observe(20 * kMillisecond, 40 * kMillisecond, 40 * kMillisecond);
+  EXPECT_GE(crowding.workers(), 1u);
+  Crowding alone(1);
+  for (int i = 0; i < 100; ++i) alone.observe(20 * kMillisecond, 40 * kMillisecond, 40 * kMillisecond);
+  EXPECT_EQ(alone.workers(), 1u);
 }
 
 TEST(ThreadTeam, RefusesTooFewStacks) {

@@ -22,6 +22,11 @@ class Help(ProgramTest):
 
     def test_version(self):
         self.assertRegex(self.check_ok("--version"), r"^mullama \d+\.\d+\.\d+\n$")
+        self.assertEqual(self.check_ok("-v"), self.check_ok("--version"))
+
+    def test_help_as_a_command(self):
+        self.assertEqual(self.check_ok("help"), self.check_ok("--help"))
+        self.assertEqual(self.check_ok("help", "run"), self.check_ok("run", "--help"))
 
     def test_nothing_typed(self):
         done = self.run_program()
@@ -42,7 +47,9 @@ class Mistakes(ProgramTest):
         self.assertIn("unknown option '--zzzzzzz'", self.check_fails(4, "list", "--zzzzzzz"))
 
     def test_wrong_values(self):
-        self.assertIn("--ctx-size", self.check_fails(4, "run", "x", "hi", "--ctx-size", "many"))
+        for value in ("many", "-5", "1.5", "99999999999"):
+            self.assertIn(f"--ctx-size must be a whole number in range, not '{value}'",
+                          self.check_fails(4, "run", "x", "hi", "--ctx-size", value))
         self.assertIn("required", self.check_fails(4, "show"))
         error = self.check_fails(4, "completions", "tcsh")
         for shell in ("bash", "zsh", "fish"):
@@ -57,7 +64,7 @@ class Mistakes(ProgramTest):
     def test_missing_models(self):
         self.assertIn("Try: mullama pull nothere", self.check_fails(3, "run", "nothere", "hi"))
         self.check_fails(3, "show", "./none.gguf")
-        self.check_fails(3, "rm", "nothere")
+        self.assertIn("mullama list", self.check_fails(3, "rm", "nothere"))
         self.check_fails(4, "run", "a/../etc", "hi")
 
     def test_no_prompt(self):

@@ -6,7 +6,7 @@ import http.server
 import json
 import threading
 
-from support import ProgramTest, write_small_model
+from support import ProgramTest, write_gguf, write_small_model
 
 
 class Models(ProgramTest):
@@ -68,7 +68,37 @@ class Models(ProgramTest):
         self.check_fails(3, "create", "x", "-f", "-", text="FROM ./nothere.gguf\n")
         self.assertEqual(self.check_ok("list", "-q"), "")
 
-    def test_aliases_let_the_guides_names_run(self):
+    def test_a_forgotten_tag_is_suggested(self):
+        self.check_ok("create", "tiny:1b")
+        self.assertIn("Did you mean 'tiny:1b'?", self.check_fails(3, "show", "tiny"))
+
+    def test_unknown_parameters_are_said_to_have_no_effect(self):
+        done = self.run_program("create", "x", "-f", "-", text="FROM ./tiny.gguf\nPARAMETER temprature 0\nPARAMETER xtc_threshold 0.2\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Warning: PARAMETER temprature is unknown", done.stderr)
+        self.assertNotIn("xtc", done.stderr)
+
+    def test_create_quantizes(self):
+        write_gguf(self.folder / "wide.gguf", {"general.architecture": "llama", "llama.context_length": 64, "llama.embedding_length": 32},
+                   [("token_embd.weight", [32, 8], [0.5] * 256), ("blk.0.attn_q.weight", [32, 32], [0.25] * 1024)])
+        (self.folder / "Modelfile").write_text("FROM ./wide.gguf\nSYSTEM Be terse.\n")
+        self.check_ok("create", "small", "-q", "q8_0")
+        self.assertEqual(json.loads(self.check_ok("show", "small", "--json"))["details"]["quantization_level"], "Q8_0")
+        self.assertEqual(self.check_ok("show", "small", "--system"), "Be terse.\n")
+        # From a stored model, too, and that one stays as it is.
+        self.check_ok("create", "whole")
+        (self.folder / "Modelfile").write_text("FROM whole\n")
+        self.check_ok("create", "smaller", "--quantize", "Q4_0", "--quiet")
+        levels = [json.loads(self.check_ok("show", name, "--json"))["details"]["quantization_level"] for name in ("smaller", "whole")]
+        self.assertEqual(levels, ["Q4_0", "F32"])
+        self.assertEqual(self.check_ok("show", "smaller", "--system"), "Be terse.\n")
+        self.assertEqual(list((self.models / "tmp").iterdir()), [])
+        self.assertIn("Q4_K_M", self.check_fails(4, "create", "x", "-q", "Q9"))
+        (self.folder / "Modelfile").write_text("FROM small\n")
+        self.assertIn("requantizing", self.run_program("create", "x", "-q", "Q4_0").stderr)
+        self.check_ok("create", "x", "-q", "Q4_0", "--allow-requantize")
+
+    def test_C21_aliases_let_the_guides_names_run(self):
         self.models.mkdir()
         (self.models / "aliases.json").write_text(json.dumps({"llama3.2:1b": str(self.folder / "tiny.gguf")}))
         self.assertIn("llama", self.check_ok("show", "llama3.2:1b"))

@@ -1,5 +1,6 @@
 """The interactive prompt on a pseudo-terminal, with a real model."""
 
+import codecs
 import os
 import pty
 import re
@@ -22,15 +23,17 @@ class Terminal:
     def __init__(self, arguments, environment, folder, columns=100):
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
             os.chdir(folder)
             os.execve(BINARY, [BINARY, *arguments], environment)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.ended = None
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.raw = ""
 
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def expect(self, pattern, timeout=90):
+    def expect(self, pattern, timeout=240):
         """Waits until the new output, without escape sequences, matches; returns it and starts over."""
         deadline = time.monotonic() + timeout
         while True:
@@ -47,22 +50,27 @@ class Terminal:
                 data = b""
             if not data:
                 raise AssertionError(f"the program ended without {pattern!r}; it showed {seen!r}")
-            self.raw += data.decode(errors="replace")
+            self.raw += self.decoder.decode(data)
 
-    def exit_code(self, timeout=30):
+    def close(self):
+        """Ends what a failed test has left running."""
+        if self.ended is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.ended = os.waitpid(self.pid, 0)[1]
+        os.close(self.master)
+
+    def exit_code(self, timeout=60):
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                os.close(self.master)
+                self.ended = status
                 return os.waitstatus_to_exitcode(status)
             try:
                 if select.select([self.master], [], [], 0.05)[0]:
                     os.read(self.master, 65536)
             except OSError:
                 time.sleep(0.05)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
         raise AssertionError("the program did not end")
 
 
@@ -74,19 +82,21 @@ def plain(text):
 
 class Repl(RealModelTest):
     def start(self, *arguments):
-        terminal = Terminal(["run", REAL_MODEL, *arguments], self.environment, self.folder)
+        """A conversation whose answers are greedy and short unless `arguments` say otherwise: each must end, and soon."""
+        terminal = Terminal(["run", REAL_MODEL, "--temperature", "0", "-n", "8", *arguments], self.environment, self.folder)
+        self.addCleanup(terminal.close)
         terminal.expect(re.escape(PROMPT))
         return terminal
 
     def test_C13_talk_and_leave(self):
-        terminal = self.start("--interactive", "--ctx-size", "4096", "--temperature", "0", "-n", "40")
-        terminal.type("What is the capital of France?\r")
+        terminal = self.start("--interactive", "--ctx-size", "4096", "-n", "40")
+        terminal.type("Name the capital of France in one sentence.\r")
         self.assertIn("Paris", terminal.expect(r"Paris[\s\S]*>>> $"))
         terminal.type("/bye\r")
         self.assertEqual(terminal.exit_code(), 0)
 
     def test_C19_the_context_is_reused(self):
-        terminal = self.start("--temperature", "0", "-n", "16", "--verbose")
+        terminal = self.start("-n", "16", "--verbose")
         terminal.type("My name is Robert. Remember that name, please.\r")
         first = terminal.expect(r"mlock:[\s\S]*>>> $")
         terminal.type("Hello\r")
@@ -106,12 +116,21 @@ class Repl(RealModelTest):
         self.assertEqual(terminal.exit_code(), 0)
 
     def test_interrupts(self):
-        terminal = self.start("--temperature", "0")
+        # Far more tokens than are waited for, whose end would take minutes; punctuation may stand between the words. What was typed
+        # may be shown twice, by the terminal and by the editor.
+        terminal = self.start("-n", "3000", "--verbose")
         terminal.type("Write a very long story about the sea and the moon.\r")
-        # Words of the answer: what was typed may be shown twice, by the terminal and by the editor.
         terminal.expect(r"moon\.\s+(?!Write|>)(\w+\W+){3}")
         terminal.type("\x03")
-        terminal.expect(r">>> $")
+        cut = terminal.expect(r"mlock:[\s\S]*>>> $")
+        self.assertLess(int(re.search(r"\neval count: +(\d+)", cut)[1]), 3000)
+        # What was said stays in the context.
+        terminal.type("/set parameter num_predict 4\r")
+        terminal.expect(r"Set parameter 'num_predict' to '4'[\s\S]*>>> $")
+        terminal.type("And then?\r")
+        after = terminal.expect(r"mlock:[\s\S]*>>> $")
+        used = [int(re.search(r"context used: +(\d+)/", text)[1]) for text in (cut, after)]
+        self.assertGreater(used[1], used[0])
         terminal.type("\x03")
         terminal.expect(r"Use Ctrl \+ d or /bye to exit\.\s+>>> $")
         terminal.type("thrown away\x03")
@@ -162,9 +181,7 @@ class Repl(RealModelTest):
         terminal.type('the second line"""\r')
         terminal.expect(r"\w[\s\S]*>>> $")
         # A pasted line end is part of the message and does not send it.
-        terminal.type("\x1b[200~/set system one\r\ntwo\x1b[201~")
-        time.sleep(0.5)
-        terminal.type("\r")
+        terminal.type("\x1b[200~/set system one\r\ntwo\x1b[201~\r")
         terminal.expect(r"Set system message\.[\s\S]*>>> $")
         terminal.type("/show system\r")
         terminal.expect(r"one\n+two\s+>>> $")
@@ -188,9 +205,17 @@ class Repl(RealModelTest):
         terminal.type("\x04")
         self.assertEqual(terminal.exit_code(), 0)
 
+    def test_formats(self):
+        done = self.run_program("run", REAL_MODEL, "--interactive", "--temperature", "0", "-n", "300",
+                                text="/set format json\nBob\n/set format missing.json\n/set noformat\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.startswith("{"))
+        self.assertIn("missing.json", done.stderr)
+        self.assertIn("Disabled format", done.stderr)
+
     def test_no_terminal_no_decoration(self):
         done = self.run_program("run", REAL_MODEL, "--interactive", "--temperature", "0", "-n", "8",
-                                text="What is the capital of France?\n/show system\n")
+                                text="Name the capital of France in one sentence.\n/show system\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotIn(PROMPT, done.stdout)
         self.assertNotIn("\x1b", done.stdout + done.stderr)

@@ -118,6 +118,8 @@ TEST(PlanSweep, LedgerLessPlanIsZeroInEveryPool) {
             << tiny.name << " mmap " << use_mmap << " ctx " << params.n_ctx << " x " << params.n_sequences
             << " batch " << params.n_batch << " " << kernels::kv_type_name(params.key_type) << "/"
             << kernels::kv_type_name(params.value_type);
+        // What the owners announced on their way is the same plan.
+        ASSERT_EQ(ledger.usage().unaccounted(kHost), 0u);
         ++equal;
       }
       // A context that is gone gives everything back.
@@ -154,9 +156,11 @@ TEST(PlanSweep, RunningRequestsTakeWhatThePlanSays) {
         ASSERT_TRUE(plan);
         start_all(**engine, sampler);
         EXPECT_EQ(text_of(bytes_of(plan->rows())), text_of(bytes_of(ledger.usage()))) << tiny.name;
+        EXPECT_EQ(ledger.usage().unaccounted(kHost), 0u);
         std::vector<Event> events;
         while (*(*engine)->step(events)) {
         }
+        EXPECT_EQ(ledger.usage().unaccounted(kHost), 0u);
         // Never more than planned, not even for a moment.
         for (const memory::Usage::Row& row : ledger.usage().rows) {
           EXPECT_LE(row.peak, plan->in(row.pool)) << memory::pool_name(row.pool);

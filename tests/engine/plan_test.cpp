@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "engine/fit.hpp"
+#include "engine/known_headers.hpp"
 #include "engine/known_shapes.hpp"
 #include "memory/budget.hpp"
+#include "memory/fake_tree.hpp"
+#include "memory/residency.hpp"
 
 namespace mullama::engine {
 namespace {
@@ -13,33 +16,12 @@ namespace {
 using kernels::KvType;
 using memory::MappedWeights;
 using memory::Pool;
+using test::known;
+using test::make;
+using test::Shaped;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kGiB = uint64_t{1} << 30;
-
-/// A shape as a file would declare it, without the file.
-struct Shaped {
-  gguf::HeaderBuilder::Header header;
-  gguf::File file;
-  model::Definition definition;
-};
-
-Result<std::unique_ptr<Shaped>> make(const KnownShape& shape, quant::FileType type) {
-  auto shaped = std::make_unique<Shaped>();
-  MULLAMA_ASSIGN(shaped->header, build_header(shape, type));
-  MULLAMA_ASSIGN(shaped->file, gguf::File::parse_header(shaped->header.bytes, shaped->header.file_bytes,
-                                                        std::string(shape.name)));
-  MULLAMA_ASSIGN(shaped->definition, model::define(shaped->file));
-  return shaped;
-}
-
-std::unique_ptr<Shaped> known(std::string_view name, quant::FileType type = quant::FileType::Q4_K_M) {
-  const auto shape = find_known_shape(name);
-  EXPECT_TRUE(shape);
-  auto shaped = make(**shape, type);
-  EXPECT_TRUE(shaped) << shaped.error().message;
-  return std::move(*shaped);
-}
 
 uint64_t kv_bytes(const Shaped& shaped, uint32_t n_ctx, KvType type, uint32_t n_batch = 512) {
   ContextParams params;
@@ -162,6 +144,37 @@ TEST(Plan, EveryKnownShapeCanBePlannedQuickly) {
     EXPECT_EQ(plan->recommended(), sum + sum / 5);
   }
   EXPECT_FALSE(find_known_shape("gpt-9"));
+}
+
+// Issue row M1's first sentence: a 70B file is planned from its header alone.
+TEST(Plan, SeventyBillionWeightsArePlannedFromTheHeadersPages) {
+  const auto shape = find_known_shape("llama-2-70b");
+  ASSERT_TRUE(shape);
+  const auto header = build_header(**shape, quant::FileType::Q4_K_M);
+  ASSERT_TRUE(header);
+  // A file with holes: reading its weights would show as pages of the page cache.
+  const memory::FakeTree folder;
+  const std::filesystem::path path = folder.path() / "70b.gguf";
+  folder.write("70b.gguf", {reinterpret_cast<const char*>(header->bytes.data()), header->bytes.size()});
+  std::filesystem::resize_file(path, header->file_bytes);
+  const std::clock_t start = std::clock();
+  const auto file = gguf::File::open(path);
+  ASSERT_TRUE(file) << file.error().message;
+  const auto definition = model::define(*file);
+  ASSERT_TRUE(definition) << definition.error().message;
+  const auto plan = plan_run(*file, *definition, {}, {});
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->in(Pool::weights_mapped), header->file_bytes);
+  const auto resident = memory::resident_bytes(file->mappings().front().file.bytes());
+  ASSERT_TRUE(resident);
+  std::printf("70B header of %zu bytes: %.1f ms, %lu bytes of the file read\n", header->bytes.size(),
+              1000 * seconds, static_cast<unsigned long>(*resident));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LT(seconds, 0.1);
+#endif
+  // The system reads ahead by some pages.
+  EXPECT_LE(*resident, header->bytes.size() + kMiB);
 }
 
 // G23

@@ -83,9 +83,7 @@ class Survival : public ::testing::Test {
 
 // M4
 TEST_F(Survival, EveryFailedAllocationIsAnErrorAndTheNextTryWorks) {
-#ifndef MULLAMA_FAULT_INJECTION
-  GTEST_SKIP() << "built without fault injection";
-#endif
+  ASSERT_TRUE(FaultInjector::built_in());
   for (const bool use_mmap : {true, false}) {
     LoadParams load;
     load.use_mmap = use_mmap;
@@ -119,9 +117,7 @@ TEST_F(Survival, EveryFailedAllocationIsAnErrorAndTheNextTryWorks) {
 
 // M4: the engine itself lives through a failure, and what it answers afterwards is right.
 TEST_F(Survival, EngineServesOnAfterAFailedRequest) {
-#ifndef MULLAMA_FAULT_INJECTION
-  GTEST_SKIP() << "built without fault injection";
-#endif
+  ASSERT_TRUE(FaultInjector::built_in());
   memory::Ledger ledger;
   const auto model = LoadedModel::load(tiny.path, {}, ledger);
   ASSERT_TRUE(model);
@@ -352,9 +348,60 @@ TEST(RealModel, GrowthBeyondTheLedgerIsSmall) {
         static_cast<unsigned long>(beyond),
         static_cast<unsigned long>(after->remainder.heap - before->remainder.heap),
         static_cast<unsigned long>(after->remainder.code - before->remainder.code));
+    std::printf("mmap %d: RSS grew by %ld, the ledger holds %lu\n", use_mmap,
+                static_cast<long>(after->process.resident) - static_cast<long>(before->process.resident),
+                static_cast<unsigned long>(ledger.usage().total(kHost)));
+    EXPECT_EQ(ledger.usage().unaccounted(kHost), 0u);
     EXPECT_EQ(after->process.resident, resident + after->remainder.total());
     EXPECT_LE(beyond, std::max<uint64_t>(uint64_t{8} << 20, after->process.resident / 100));
   }
+}
+
+// M6: 1 x weights + 3 x KV + 1 x scratch, in the ledger and in RSS; and an idle 128k context.
+TEST(RealModel, ThreeContextsAndAnIdleLongOne) {
+  if (real_model() == nullptr) GTEST_SKIP() << "MULLAMA_TEST_MODEL names no model";
+  memory::Ledger ledger;
+  const auto model = LoadedModel::load(real_model(), {}, ledger);
+  ASSERT_TRUE(model) << model.error().message;
+  const ContextParams params{.n_ctx = 2048};
+  std::vector<std::unique_ptr<Engine>> contexts;
+  std::vector<TokenId> tokens(2048);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(3 + i * 7 % 1000);
+  std::vector<uint64_t> resident;
+  for (int i = 0; i < 3; ++i) {
+    auto engine = Engine::create(*model, params);
+    ASSERT_TRUE(engine) << engine.error().message;
+    ASSERT_TRUE((*engine)->evaluate_in_session(tokens, false, [](size_t, std::span<const float>) {}));
+    contexts.push_back(std::move(*engine));
+    const auto memory = memory::measure_process(ledger);
+    ASSERT_TRUE(memory);
+    resident.push_back(memory->process.resident);
+  }
+  const auto plan = plan_run((*model)->file(), (*model)->definition(), {}, params);
+  ASSERT_TRUE(plan);
+  const memory::Usage usage = ledger.usage();
+  EXPECT_EQ(usage.unaccounted(kHost), 0u);
+  EXPECT_EQ(usage.in(kHost, Pool::weights_mapped), plan->in(Pool::weights_mapped));
+  EXPECT_EQ(usage.in(kHost, Pool::kv), 3 * plan->in(Pool::kv));
+  EXPECT_EQ(usage.in(kHost, Pool::scratch), plan->in(Pool::scratch));
+  std::printf("KV %lu each; RSS grew by %lu with the second context and %lu with the third\n",
+              static_cast<unsigned long>(plan->in(Pool::kv)),
+              static_cast<unsigned long>(resident[1] - resident[0]),
+              static_cast<unsigned long>(resident[2] - resident[1]));
+  for (int i = 1; i < 3; ++i) {
+    EXPECT_NEAR(static_cast<double>(resident[i] - resident[i - 1]), static_cast<double>(plan->in(Pool::kv)),
+                2.0 * (1 << 20));
+  }
+  ContextParams idle = params;
+  idle.n_ctx = 131072;
+  const auto long_one = Engine::create(*model, idle);
+  ASSERT_TRUE(long_one) << long_one.error().message;
+  const auto memory = memory::measure_process(ledger);
+  ASSERT_TRUE(memory);
+  std::printf("an idle context of 128k: %lu of KV reserved, RSS grew by %ld\n",
+              static_cast<unsigned long>((*long_one)->shape().kv_bytes),
+              static_cast<long>(memory->process.resident) - static_cast<long>(resident[2]));
+  EXPECT_LT(memory->process.resident, resident[2] + (uint64_t{2} << 20));
 }
 
 // M5

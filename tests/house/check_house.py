@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The rules of the house that a script can see: dependencies point down only and in no circle, each folder says what it is for,
-and the sources are formatted.
+the tests that documentation names are there, and the sources are formatted.
 
     check_house.py SOURCE_DIR
 """
@@ -40,6 +40,13 @@ def main():
     for folder in sorted((ROOT / "src").iterdir()):
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "README.md").exists():
             problems.append(f"src/{folder.name}: README.md is missing")
+
+    tests = "\n".join(file.read_text() for file in sorted((ROOT / "tests").rglob("*_test.cpp")) + sorted((ROOT / "tests").rglob("test_*.py")))
+    for row in (ROOT / "docs/security-tests.md").read_text().splitlines():
+        cells = row.split("|")
+        for name in re.findall(r"`(\w+)`", cells[3]) if len(cells) == 5 else []:
+            if not re.search(rf"TEST\w*\([^)]*\b{name}\b|def {name}\(", tests):
+                problems.append(f"docs/security-tests.md: there is no test {name}")
 
     formatter = shutil.which("clang-format-14")
     if formatter is None:

@@ -79,7 +79,7 @@ class AttendCase {
     const uint32_t columns = question.tokens * question.group;
     const uint32_t end = question.first_position + question.tokens;
     const uint32_t seen_from = question.window > 0 && question.first_position + 1 > question.window
-                                   ? (question.first_position + 1 - question.window) / kLanes * kLanes
+                                   ? (question.first_position + 1 - question.window) / 32 * 32
                                    : 0;
     State total(columns, cache_.value_dim);
     State part(columns, cache_.value_dim);

@@ -122,6 +122,28 @@ TEST(Ledger, CountsUsageAndPeakByPool) {
   EXPECT_EQ(ledger.usage().rows[0].peak, 8192u);
 }
 
+TEST(Ledger, AnnouncementsStandBesideTheAccount) {
+  Ledger ledger;
+  const std::vector<PlanRow> rows{{kHost, Pool::kv, 8192, "cells"}, {kHost, Pool::scratch, 4096, "a step"}};
+  auto announced = ledger.announce(rows);
+  EXPECT_EQ(ledger.usage().planned(kHost), 12288u);
+  EXPECT_EQ(ledger.usage().unaccounted(kHost), 12288u);
+  const auto kv = ledger.take(Pool::kv, 8192, Placement::lazy, "cells");
+  ASSERT_TRUE(kv);
+  EXPECT_EQ(ledger.usage().unaccounted(kHost), 4096u);
+  {
+    const auto scratch = ledger.take(Pool::scratch, 4000, Placement::lazy, "a step");
+    const auto moved = std::move(announced);
+    EXPECT_EQ(ledger.usage().unaccounted(kHost), 0u);
+  }
+  // A plan that is gone leaves its bytes unaccounted; pools do not make up for each other.
+  EXPECT_EQ(ledger.usage().planned(kHost), 0u);
+  EXPECT_EQ(ledger.usage().unaccounted(kHost), 8192u);
+  const PlanRow other{kHost, Pool::output, 8192, "elsewhere"};
+  const auto wrong = ledger.announce({&other, 1});
+  EXPECT_EQ(ledger.usage().unaccounted(kHost), 16384u);
+}
+
 TEST(Ledger, RefusalOfTheSystemIsAnErrorAndLeavesNoCount) {
   Ledger ledger;
   const auto huge = ledger.take(Pool::kv, uint64_t{1} << 62, Placement::lazy, "the KV cache");

@@ -206,6 +206,28 @@ TEST(HostileHeader, Experts) {
   expect_refused(stack, "blk.1.ffn_down_exps.weight");
 }
 
+TEST(HostileHeader, ExpertsInTensorsOfTheirOwnOrFused) {
+  GgufBuilder early = mixture();
+  GgufBuilder fused = mixture();
+  for (const char* layer : {"blk.0", "blk.1"}) {
+    for (const char* role : {"gate", "up", "down"}) {
+      const std::string name = fmt::format("{}.ffn_{}", layer, role);
+      const auto shape = early.tensors.at(name + "_exps.weight").shape;
+      for (uint64_t i = 0; i < shape[2]; ++i)
+        early.tensors[fmt::format("{}.{}.weight", name, i)].shape = {shape[0], shape[1]};
+      early.tensors.erase(name + "_exps.weight");
+    }
+    const std::string ffn = std::string(layer) + ".ffn_";
+    auto shape = fused.tensors.at(ffn + "gate_exps.weight").shape;
+    shape[1] *= 2;
+    fused.tensors[ffn + "gate_up_exps.weight"].shape = shape;
+    fused.tensors.erase(ffn + "gate_exps.weight");
+    fused.tensors.erase(ffn + "up_exps.weight");
+  }
+  expect_refused(early, "'blk.0.ffn_gate.0.weight': each expert has tensors of its own");
+  expect_refused(fused, "'blk.0.ffn_gate_up_exps.weight': the experts' gate and up matrices are fused");
+}
+
 TEST(HostileHeader, RoutersOfAnotherKind) {
   for (const char* key : {"expert_gating_func", "expert_group_count", "expert_shared_count",
                           "expert_shared_feed_forward_length"}) {

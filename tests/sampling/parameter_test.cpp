@@ -75,7 +75,7 @@ TEST(Parameters, ErrorsNameTheOption) {
 }
 
 // threats.md: "every request number has a type and a range".
-TEST(ThreatNegativeTokenCounts, AreRefusedByRange) {
+TEST(Threats, CVE_2026_21869_NegativeTokenCounts) {
   SamplerParams params;
   for (const char* name : {"repeat_last_n", "dry_penalty_last_n", "top_k", "n_probs"}) {
     EXPECT_FALSE(set(params, name, int64_t{-2})) << name;

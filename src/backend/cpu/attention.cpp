@@ -9,6 +9,8 @@ namespace mullama::backend::cpu {
 
 namespace {
 
+constexpr uint32_t kRange = kernels::kAttendRange;
+
 kernels::AttendState state_at(std::byte* memory, uint32_t columns) {
   auto* const floats = reinterpret_cast<float*>(memory);
   return {floats, floats + columns, floats + 2 * size_t{columns}};
@@ -154,24 +156,27 @@ void Executor::attend_whole(const AttendStep& step, const AttendShape& shape, co
   attend_finish(step, shape, task, total);
 }
 
+uint32_t Executor::most_ranges(const AttendStep& step, const AttendShape& shape, uint32_t tiles) const {
+  uint32_t most = 0;
+  for (uint32_t t = 0; t < tiles; ++t) {
+    const AttendTask task = attend_task(step, shape, tiles, t);
+    most = std::max(most, static_cast<uint32_t>(ceil_div(task.kv_end, kRange)) - task.kv_begin / kRange);
+  }
+  return most;
+}
+
 void Executor::attend_split(const AttendStep& step, const AttendShape& shape, uint32_t tiles, uint32_t tasks,
                             unsigned worker) {
   const KvLayer& layer = program_.kv_layers[step.kv_layer];
-  constexpr uint32_t kRange = kernels::kAttendRange;
-  uint32_t most_ranges = 0;
-  for (uint32_t t = 0; t < tiles; ++t) {
-    const AttendTask task = attend_task(step, shape, tiles, t);
-    most_ranges =
-        std::max(most_ranges, static_cast<uint32_t>(ceil_div(task.kv_end, kRange)) - task.kv_begin / kRange);
-  }
+  const uint32_t all_ranges = most_ranges(step, shape, tiles);
   const auto state_of = [&](uint32_t task, uint32_t number, uint32_t columns) {
     const size_t index = size_t{task} * (kRoundRanges + 1) + number;
     return state_at(base_ + layout_.attend + index * layout_.attend_state_bytes, columns);
   };
   // State 0 of a task is the running one. In each round, workers compute the next ranges of all tasks, then
   // merge them in ascending order, exactly as attend_whole() would.
-  for (uint32_t round = 0; round * kRoundRanges < most_ranges; ++round) {
-    const uint32_t ranges = std::min(kRoundRanges, most_ranges - round * kRoundRanges);
+  for (uint32_t round = 0; round * kRoundRanges < all_ranges; ++round) {
+    const uint32_t ranges = std::min(kRoundRanges, all_ranges - round * kRoundRanges);
     const auto bounds = [&](const AttendTask& task, uint32_t number) {
       const uint32_t range = task.kv_begin / kRange + round * kRoundRanges + number;
       return std::pair(std::max(task.kv_begin, range * kRange), std::min(task.kv_end, (range + 1) * kRange));
@@ -186,7 +191,7 @@ void Executor::attend_split(const AttendStep& step, const AttendShape& shape, ui
                    worker_memory(worker));
     });
     barrier(worker);
-    const bool last = (round + 1) * kRoundRanges >= most_ranges;
+    const bool last = (round + 1) * kRoundRanges >= all_ranges;
     share(tasks, 1, worker, [&](uint32_t index, uint32_t) {
       const AttendTask task = attend_task(step, shape, tiles, index);
       const uint32_t columns = task.tokens * shape.group;
@@ -209,7 +214,8 @@ void Executor::operator()(const AttendStep& step, unsigned worker) {
     tiles += static_cast<uint32_t>(ceil_div(slice.tokens, shape.tile_tokens));
   }
   const uint32_t tasks = tiles * program_.kv_layers[step.kv_layer].kv_heads;
-  if (tasks <= layout_.attend_tasks) {
+  // A single range has nothing to merge, and needs no second barrier.
+  if (tasks <= layout_.attend_tasks && most_ranges(step, shape, tiles) > 1) {
     attend_split(step, shape, tiles, tasks, worker);
     return;
   }

@@ -35,7 +35,7 @@ Executor::Executor(const kernels::KernelTable& kernels, ThreadTeam& team, const 
 }
 
 Status Executor::run() {
-  team_.run([this](unsigned worker) { execute(worker); });
+  team_.run_elastic([this](unsigned worker) { execute(worker); });
   const uint32_t last = progress_[0].phase - 1;
   if (stops_[last & 1].load(std::memory_order_relaxed))
     return fail(ErrorCode::canceled, "the run was canceled");
@@ -95,7 +95,7 @@ uint32_t Executor::rows_a_piece(const Product& product) const {
   // Decoding reads each weight once: pieces long enough to stream, short enough to even out the workers.
   // With many columns a piece is a panel that is converted once and swept over all of them.
   constexpr uint32_t kPanelRows = 64;
-  constexpr size_t kPieceBytes = size_t{96} << 10;
+  constexpr size_t kPieceBytes = size_t{256} << 10;
   const auto streamed = static_cast<uint32_t>(kPieceBytes / std::max<size_t>(product.matrix->row_bytes, 1));
   const uint32_t piece = product.columns > 8 ? kPanelRows : std::max(streamed, 1u);
   const uint32_t fair = static_cast<uint32_t>(ceil_div(product.matrix->rows, size_t{2} * team_.workers()));

@@ -76,6 +76,7 @@ class Executor {
                     uint32_t end, const kernels::AttendState& state, std::byte* workspace) const;
   void attend_finish(const AttendStep& step, const AttendShape& shape, const AttendTask& task,
                      const kernels::AttendState& state) const;
+  [[nodiscard]] uint32_t most_ranges(const AttendStep& step, const AttendShape& shape, uint32_t tiles) const;
   void attend_whole(const AttendStep& step, const AttendShape& shape, const AttendTask& task,
                     unsigned worker) const;
   void attend_split(const AttendStep& step, const AttendShape& shape, uint32_t tiles, uint32_t tasks,

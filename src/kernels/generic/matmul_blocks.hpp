@@ -22,59 +22,100 @@ struct TileInput {
   size_t stride;  ///< From one column to the next.
 };
 
-/// sums[c][16] += tile . input column c over `blocks` blocks of 32 columns.
-template <class L, class Kind, int kColumns>
-[[gnu::noinline]] void dot_tile(const uint8_t* tile, const TileInput& input, uint32_t blocks, float* sums,
-                                size_t sums_stride) {
+/// How many tiles and input columns a micro-kernel takes at once: what the registers of an instruction set
+/// hold.
+template <class L>
+struct Grip {
+  static constexpr int tiles() {
+    if constexpr (requires { L::kDotTiles; }) return L::kDotTiles;
+    return 1;
+  }
+  static constexpr int columns() {
+    if constexpr (requires { L::kDotColumns; }) return L::kDotColumns;
+    return 4;
+  }
+  static constexpr int float_columns() {
+    if constexpr (requires { L::kFloatColumns; }) return L::kFloatColumns;
+    return 3;
+  }
+  static constexpr int kTiles = tiles();
+  static constexpr int kColumns = columns();
+  static constexpr int kFloatColumns = float_columns();
+};
+
+/// sums[c][t][16] += tile t . input column c over `blocks` blocks of 32 columns. Tiles lie `tile_stride`
+/// bytes apart, sums of a column one after the other. Asks meanwhile for the input that lies `ahead` bytes
+/// on.
+template <class L, class Kind, int kTiles, int kColumns>
+[[gnu::noinline]] void dot_tile(const uint8_t* tile, size_t tile_stride, const TileInput& input, size_t ahead,
+                                uint32_t blocks, float* sums, size_t sums_stride) {
   using F = typename L::F;
   using I = typename L::I;
   using Dot = typename L::template Dot<Kind::bits>;
   constexpr int kQuads = 8 / Kind::groups;
   constexpr uint32_t kBlockBytes = 512 + 64 * Kind::groups * (Kind::minimum ? 2 : 1);
   const ActivationBlock* in[kColumns];
-  F acc[kColumns];
+  F acc[kTiles][kColumns];
 #pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) {
     in[c] = reinterpret_cast<const ActivationBlock*>(input.blocks + static_cast<size_t>(c) * input.stride);
-    acc[c] = L::load(sums + static_cast<size_t>(c) * sums_stride);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTiles; ++t) {
+      acc[t][c] = L::load(sums + static_cast<size_t>(c) * sums_stride + static_cast<size_t>(t) * kLanes);
+    }
   }
   for (uint32_t b = 0; b < blocks; ++b, tile += kBlockBytes) {
 #pragma GCC unroll 2
     for (int g = 0; g < Kind::groups; ++g) {
-      I total[kColumns];
-      typename Dot::Sum sum[kColumns];
+      I total[kTiles][kColumns];
+      typename Dot::Sum sum[kTiles][kColumns];
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) {
-        sum[c] = Dot::zero();
-        if constexpr (Kind::offset == Dot::kTaken) {
-          total[c] = L::splat_int(0);
-        } else {
-          total[c] = L::splat_int((Dot::kTaken - Kind::offset) *
-                                  (Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]}));
+        if (g == 0) __builtin_prefetch(reinterpret_cast<const uint8_t*>(in[c]) + ahead);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTiles; ++t) {
+          sum[t][c] = Dot::zero();
+          if constexpr (Kind::offset == Dot::kTaken) {
+            total[t][c] = L::splat_int(0);
+          } else {
+            total[t][c] = L::splat_int((Dot::kTaken - Kind::offset) *
+                                       (Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]}));
+          }
         }
       }
 #pragma GCC unroll 8
       for (int k = 0; k < kQuads; ++k) {
         const int quad = g * kQuads + k;
-        const typename Dot::Weights weights = Dot::weights(L::load_int(tile + 64 * quad));
+        typename Dot::Weights weights[kTiles];
+#pragma GCC unroll 8
+        for (int t = 0; t < kTiles; ++t) {
+          weights[t] = Dot::weights(L::load_int(tile + static_cast<size_t>(t) * tile_stride + 64 * quad));
+        }
 #pragma GCC unroll 8
         for (int c = 0; c < kColumns; ++c) {
-          sum[c] = Dot::step(sum[c], weights, in[c]->q, quad);
-          if ((k + 1) % Dot::kFoldEvery == 0 || k + 1 == kQuads) {
-            total[c] = Dot::fold(total[c], sum[c]);
-            sum[c] = Dot::zero();
+#pragma GCC unroll 8
+          for (int t = 0; t < kTiles; ++t) {
+            sum[t][c] = Dot::step(sum[t][c], weights[t], in[c]->q, quad);
+            if ((k + 1) % Dot::kFoldEvery == 0 || k + 1 == kQuads) {
+              total[t][c] = Dot::fold(total[t][c], sum[t][c]);
+              sum[t][c] = Dot::zero();
+            }
           }
         }
       }
-      const F scale = L::load(reinterpret_cast<const float*>(tile + 512 + 64 * g));
 #pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) {
-        acc[c] = L::fma(L::mul(scale, L::splat(in[c]->scale)), L::to_float(total[c]), acc[c]);
-        if constexpr (Kind::minimum) {
-          const float input_sum =
-              Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
-          const F minimum = L::load(reinterpret_cast<const float*>(tile + 512 + 64 * (Kind::groups + g)));
-          acc[c] = L::fma(minimum, L::splat(input_sum), acc[c]);
+      for (int t = 0; t < kTiles; ++t) {
+        const uint8_t* const at = tile + static_cast<size_t>(t) * tile_stride + 512 + 64 * g;
+        const F scale = L::load(reinterpret_cast<const float*>(at));
+#pragma GCC unroll 8
+        for (int c = 0; c < kColumns; ++c) {
+          acc[t][c] = L::fma(L::mul(scale, L::splat(in[c]->scale)), L::to_float(total[t][c]), acc[t][c]);
+          if constexpr (Kind::minimum) {
+            const float input_sum =
+                Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
+            const F minimum = L::load(reinterpret_cast<const float*>(at + 64 * Kind::groups));
+            acc[t][c] = L::fma(minimum, L::splat(input_sum), acc[t][c]);
+          }
         }
       }
     }
@@ -82,21 +123,11 @@ template <class L, class Kind, int kColumns>
     for (int c = 0; c < kColumns; ++c) ++in[c];
   }
 #pragma GCC unroll 8
-  for (int c = 0; c < kColumns; ++c) L::store(sums + static_cast<size_t>(c) * sums_stride, acc[c]);
-}
-
-template <class L, class Kind>
-[[gnu::always_inline]] inline void dot_columns(const uint8_t* tile, const TileInput& input, uint32_t columns,
-                                               uint32_t blocks, float* sums, size_t sums_stride) {
-  switch (columns) {
-    case 4:
-      return dot_tile<L, Kind, 4>(tile, input, blocks, sums, sums_stride);
-    case 3:
-      return dot_tile<L, Kind, 3>(tile, input, blocks, sums, sums_stride);
-    case 2:
-      return dot_tile<L, Kind, 2>(tile, input, blocks, sums, sums_stride);
-    default:
-      return dot_tile<L, Kind, 1>(tile, input, blocks, sums, sums_stride);
+  for (int c = 0; c < kColumns; ++c) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTiles; ++t) {
+      L::store(sums + static_cast<size_t>(c) * sums_stride + static_cast<size_t>(t) * kLanes, acc[t][c]);
+    }
   }
 }
 
@@ -113,7 +144,7 @@ template <class L>
 
 /// For one or two input columns tiles are not worth their stores: each half block meets the columns as soon
 /// as it is unpacked, and only the integer dots and the scales wait for their turn in the chain.
-template <class L, class Kind, int kColumns>
+template <class L, class Kind, int kColumns, uint32_t kHalfBytes>
 struct DotSink {
   using F = typename L::F;
   using I = typename L::I;
@@ -121,6 +152,8 @@ struct DotSink {
   static constexpr int kMostBlocks = 8;
 
   const ActivationBlock* in[kColumns];
+  const uint8_t*
+      ask;  ///< Bytes to come: kHalfBytes are asked for with each half block, so that memory never rests.
   I dots[kMostBlocks][2][kColumns];
   F scales[kMostBlocks][Kind::groups];
   F minimums[Kind::minimum ? kMostBlocks : 1][Kind::groups];
@@ -128,10 +161,12 @@ struct DotSink {
   [[gnu::always_inline]] inline void scale(int block, int group, const F& x) { scales[block][group] = x; }
   [[gnu::always_inline]] inline void minimum(int block, int group, const F& x) { minimums[block][group] = x; }
   [[gnu::always_inline]] inline void half(int block, int half, const I* quads) {
+    for (uint32_t at = 0; at < kHalfBytes; at += 64) __builtin_prefetch(ask + at, 0, 2);
+    ask += kHalfBytes;
     typename Dot::Weights weights[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) weights[k] = Dot::weights(quads[k]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) {
       I total = L::splat_int(0);
       typename Dot::Sum sum = Dot::zero();
@@ -173,13 +208,6 @@ struct DotSink {
   }
 };
 
-/// Asks for the bytes that the same rows hold `ahead` bytes further on.
-[[gnu::always_inline]] inline void prefetch_rows(const uint8_t* p, size_t stride, uint32_t bytes) {
-  for (uint32_t r = 0; r < kLanes; ++r, p += stride) {
-    for (uint32_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at);
-  }
-}
-
 /// Completes a tile of fewer than 16 rows with zeros, so that no load leaves the matrix; returns its stride.
 [[maybe_unused]] inline size_t pad_rows(const uint8_t* from, size_t stride, uint32_t rows, size_t bytes,
                                         uint8_t* to) {
@@ -199,51 +227,126 @@ struct KindOf {
   using Kind = TileKind<kShape.bits <= 4 ? 4 : kShape.bits, kShape.offset, kShape.groups, kShape.has_minimum>;
 };
 
-/// One or two columns: a single pass over memory, 16 rows at a time.
+/// Copies 16 rows of weights from memory in the order in which they lie there, a little at a time: memory is
+/// fastest when it is read in order, but a tile takes a few bytes of each row in turn.
+class RowStage {
+ public:
+  /// Bytes from one row to the next in the stage: an odd number of cache lines spreads rows over a cache's
+  /// sets.
+  static constexpr size_t stride(size_t bytes) { return ((bytes + 63) / 64 | 1) * 64; }
+
+  /// Starts on `rows` rows of `bytes` bytes; rows up to 16 become zeros.
+  [[gnu::always_inline]] inline void start(const uint8_t* from, size_t from_stride, uint32_t rows,
+                                           size_t bytes, uint8_t* to) {
+    from_ = from;
+    to_ = to;
+    skip_ = from_stride - bytes;
+    skip_to_ = stride(bytes) - bytes;
+    bytes_ = bytes;
+    left_ = bytes;
+    rows_ = rows;
+    for (uint32_t r = rows; r < kLanes; ++r) __builtin_memset(to + r * stride(bytes), 0, bytes);
+  }
+
+  /// What to ask memory for while the last bytes are computed.
+  [[nodiscard]] [[gnu::always_inline]] inline const uint8_t* ahead() const { return from_ + kAhead; }
+
+  /// Copies the next `bytes` bytes or what is left.
+  [[gnu::always_inline]] inline void advance(size_t bytes) {
+    while (rows_ > 0) {
+      size_t now = left_ < bytes ? left_ : bytes;
+      bytes -= now;
+      left_ -= now;
+      for (; now >= 64; now -= 64, from_ += 64, to_ += 64) __builtin_memcpy(to_, from_, 64);
+      if (now > 0) {
+        __builtin_memcpy(to_, from_, now);
+        from_ += now;
+        to_ += now;
+      }
+      if (left_ > 0) return;
+      from_ += skip_;
+      to_ += skip_to_;
+      left_ = bytes_;
+      --rows_;
+    }
+  }
+
+ private:
+  static constexpr size_t kAhead = 4096;
+  const uint8_t* from_ = nullptr;
+  uint8_t* to_ = nullptr;
+  size_t skip_ = 0;
+  size_t skip_to_ = 0;
+  size_t bytes_ = 0;
+  size_t left_ = 0;
+  uint32_t rows_ = 0;
+};
+
+/// Few columns: a single pass over memory, 16 rows at a time. While a part of some rows is computed, the
+/// following one is copied into the other half of the workspace.
 template <class L, template <class> class TileType, int kColumns>
 [[gnu::noinline]] void stream_blocks(const MatmulArgs& args, uint32_t first) {
   constexpr TileShape kShape = TileType<L>::kShape;
   using Kind = typename KindOf<L, TileType>::Kind;
-  constexpr uint32_t kUnits = BlockPlan::kPieceBlocks / kShape.blocks;
+  constexpr uint32_t kPartUnits = BlockPlan::kStageBytes / kShape.file_bytes;  // Of each row in a stage.
   const size_t stride = args.weight.row_bytes;
   const uint32_t units = args.weight.cols / (32 * kShape.blocks);
   const uint8_t* const input = static_cast<const uint8_t*>(args.input) + first * args.input_stride;
+
+  RowStage stage;
+  uint8_t* halves[2] = {args.workspace, args.workspace + BlockPlan::kStageHalf};
+  uint32_t half = 0;
+  const auto start = [&](uint32_t row, uint32_t unit, uint8_t * to) __attribute__((always_inline)) {
+    if (row >= args.row_end) return false;
+    const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
+    const uint32_t count = units - unit < kPartUnits ? units - unit : kPartUnits;
+    stage.start(args.weight.data + row * stride + size_t{unit} * kShape.file_bytes, stride, rows,
+                size_t{count} * kShape.file_bytes, to);
+    return true;
+  };
+  if (start(args.row_begin, 0, halves[0])) stage.advance(SIZE_MAX);
   for (uint32_t row = args.row_begin; row < args.row_end; row += kLanes) {
     const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
-    const uint8_t* const begin = args.weight.data + row * stride;
-    const bool last = row + 2 * kLanes > args.row_end;
     typename L::F acc[kColumns];
     for (int c = 0; c < kColumns; ++c) acc[c] = L::splat(0.0f);
-    for (uint32_t unit = 0; unit < units; unit += kUnits) {
-      const uint32_t count = units - unit < kUnits ? units - unit : kUnits;
-      const uint8_t* from = begin + size_t{unit} * kShape.file_bytes;
-      size_t from_stride = stride;
-      // What comes next: the following piece of these rows, or the first one of the next 16.
-      const uint8_t* next = from + size_t{kUnits} * kShape.file_bytes;
-      bool more = unit + 2 * kUnits <= units && rows == kLanes;
-      if (unit + kUnits >= units) {
-        next = begin + kLanes * stride;
-        more = !last && units >= kUnits;
-      }
-      if (rows < kLanes) {
-        from_stride = pad_rows(from, stride, rows, size_t{count} * kShape.file_bytes,
-                               args.workspace + BlockPlan::kTailAt);
-        from = args.workspace + BlockPlan::kTailAt;
-      }
-      DotSink<L, Kind, kColumns> sink;
+    for (uint32_t unit = 0; unit < units; unit += kPartUnits) {
+      const uint32_t count = units - unit < kPartUnits ? units - unit : kPartUnits;
+      const bool ends = unit + kPartUnits >= units;
+      start(ends ? row + kLanes : row, ends ? 0 : unit + kPartUnits, halves[half ^ 1]);
+      const uint8_t* from = halves[half];
+      const size_t from_stride = RowStage::stride(size_t{count} * kShape.file_bytes);
+      DotSink<L, Kind, kColumns, kLanes * kShape.file_bytes / (2 * kShape.blocks)> sink;
       for (int c = 0; c < kColumns; ++c) {
         sink.in[c] =
             reinterpret_cast<const ActivationBlock*>(input + static_cast<size_t>(c) * args.input_stride) +
             unit * kShape.blocks;
       }
-      for (uint32_t u = 0; u < count; ++u, from += kShape.file_bytes, next += kShape.file_bytes) {
-        if (more) prefetch_rows(next, stride, kShape.file_bytes);
+      for (uint32_t u = 0; u < count; ++u, from += kShape.file_bytes) {
+        stage.advance(kLanes * kShape.file_bytes);
+        sink.ask = stage.ahead();
         TileType<L>::unpack(from, from_stride, sink);
         sink.finish(static_cast<int>(kShape.blocks), acc);
       }
+      stage.advance(SIZE_MAX);
+      half ^= 1;
     }
     for (int c = 0; c < kColumns; ++c)
       write_rows<L>(args, row, rows, first + static_cast<uint32_t>(c), acc[c]);
+  }
+}
+
+/// Calls body(rest) with the constants kMost, kMost / 2 rounded up to even, ... that together make `count`.
+template <int kMost, class Body>
+[[gnu::always_inline]] inline void cut(uint32_t count, Body&& body) {
+  uint32_t at = 0;
+  for (; at + kMost <= count; at += kMost) body(at, Constant<kMost>{});
+  if constexpr (kMost > 1) {
+    constexpr int kNext = kMost > 4 ? 4 : kMost / 2;
+    if (at < count) {
+      cut<kNext>(
+          count - at, [&](uint32_t more, auto size)
+                          __attribute__((always_inline)) { body(at + more, size); });
+    }
   }
 }
 
@@ -257,8 +360,11 @@ template <class L, template <class> class TileType>
   using Kind = typename KindOf<L, TileType>::Kind;
   constexpr uint32_t kUnits = Plan::kPieceBlocks / kShape.blocks;  // File blocks of a row in a piece.
   constexpr uint32_t kSumStride = Plan::kTiles * kLanes;
+  constexpr uint32_t kPieceBytes = kUnits * kShape.file_bytes;
+  constexpr uint32_t kAtOnce = Grip<L>::kTiles;
   static_assert(kShape.block_bytes() <= Plan::kLargestBlock);
   static_assert(kShape.file_bytes <= Plan::kLargestFileBlock * kShape.blocks);
+  static_assert(Plan::kTiles % kAtOnce == 0);
 
   uint8_t* const tiles = args.workspace;
   auto* const sums = reinterpret_cast<float*>(args.workspace + Plan::kSumsAt);
@@ -268,12 +374,12 @@ template <class L, template <class> class TileType>
   for (uint32_t row = args.row_begin; row < args.row_end; row += kSumStride) {
     const uint32_t rows = args.row_end - row < kSumStride ? args.row_end - row : kSumStride;
     const uint32_t used = (rows + kLanes - 1) / kLanes;
+    const uint8_t* const begin = args.weight.data + row * stride;
     __builtin_memset(sums, 0, columns * kSumStride * sizeof(float));
     for (uint32_t unit = 0; unit < units; unit += kUnits) {
       const uint32_t count = units - unit < kUnits ? units - unit : kUnits;
       for (uint32_t t = 0; t < used; ++t) {
-        const uint8_t* from =
-            args.weight.data + (row + t * kLanes) * stride + size_t{unit} * kShape.file_bytes;
+        const uint8_t* from = begin + t * kLanes * stride + size_t{unit} * kShape.file_bytes;
         size_t from_stride = stride;
         if (rows - t * kLanes < kLanes) {
           from_stride = pad_rows(from, stride, rows - t * kLanes, size_t{count} * kShape.file_bytes,
@@ -288,14 +394,26 @@ template <class L, template <class> class TileType>
       }
       const uint32_t blocks = count * kShape.blocks;
       const size_t input_at = size_t{unit} * kShape.blocks * sizeof(ActivationBlock);
-      for (uint32_t c = 0; c < columns; c += Plan::kColumnGroup) {
-        const uint32_t group = columns - c < Plan::kColumnGroup ? columns - c : Plan::kColumnGroup;
-        const TileInput in{input + c * args.input_stride + input_at, args.input_stride};
-        for (uint32_t t = 0; t < used; ++t) {
-          dot_columns<L, Kind>(tiles + t * Plan::kTileBytes, in, group, blocks,
-                               sums + c * kSumStride + t * kLanes, kSumStride);
-        }
-      }
+      // The weights of the next piece come from memory while this one is swept, a few rows a step.
+      const uint8_t* const next = begin + size_t{unit + kUnits} * kShape.file_bytes;
+      uint32_t asked = unit + kUnits < units ? 0 : rows;
+      const uint32_t ask = rows * Grip<L>::kColumns / columns + 1;
+      cut<Grip<L>::kColumns>(
+          columns, [&](uint32_t c, auto group) __attribute__((always_inline)) {
+            constexpr int kGroup = decltype(group)::value;
+            for (uint32_t end = asked + ask; asked < end && asked < rows; ++asked) {
+              for (uint32_t at = 0; at < kPieceBytes; at += 64)
+                __builtin_prefetch(next + asked * stride + at);
+            }
+            const TileInput in{input + c * args.input_stride + input_at, args.input_stride};
+            size_t ahead = c + 2 * kGroup <= columns ? kGroup * args.input_stride : 0;
+            // The last pair of an odd number of tiles computes one twice, into sums that nobody reads.
+            for (uint32_t t = 0; t < used; t += kAtOnce, ahead = 0) {
+              const size_t tile_stride = t + kAtOnce <= used ? Plan::kTileBytes : 0;
+              dot_tile<L, Kind, kAtOnce, kGroup>(tiles + t * Plan::kTileBytes, tile_stride, in, ahead, blocks,
+                                                 sums + c * kSumStride + t * kLanes, kSumStride);
+            }
+          });
     }
     for (uint32_t c = 0; c < columns; ++c) {
       for (uint32_t t = 0; t < used; ++t) {
@@ -310,6 +428,7 @@ template <class L, template <class> class TileType>
 template <class L, template <class> class TileType>
 void matmul_blocks(const MatmulArgs& args) {
   if (args.columns == 1) return stream_blocks<L, TileType, 1>(args, 0);
+  if (args.columns == 2) return stream_blocks<L, TileType, 2>(args, 0);
   for (uint32_t first = 0; first < args.columns; first += BlockPlan::kSumColumns) {
     const uint32_t left = args.columns - first;
     tile_blocks<L, TileType>(args, first, left < BlockPlan::kSumColumns ? left : BlockPlan::kSumColumns);

@@ -25,14 +25,20 @@ struct RowBF16 {
   [[gnu::always_inline]] static inline typename L::F load(const uint8_t* p) { return L::load_bfloat(p); }
 };
 
-/// sums[row][column] += rows . columns over n columns of weights; a lane takes every 16th.
+/// sums[row][column] += rows . columns over n columns of weights; a lane takes every 16th. Asks meanwhile for
+/// as many bytes from `next` on as the rows have.
 template <class L, class Row, int kRows, int kColumns>
 [[gnu::always_inline]] inline void dot_lanes(const uint8_t* const* rows, const float* const* columns,
-                                             uint32_t n, typename L::F sums[kRows][kColumns]) {
+                                             uint32_t n, const uint8_t* next,
+                                             typename L::F sums[kRows][kColumns]) {
   using F = typename L::F;
   uint32_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     F input[kColumns];
+    // In the order in which they lie, whatever the order of use: memory is fastest so.
+    for (uint32_t at = 0; at < kRows * kLanes * Row::kBytes; at += 64) {
+      __builtin_prefetch(next + size_t{kRows} * i * Row::kBytes + at, 0, 2);
+    }
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) input[c] = L::load(columns[c] + i);
 #pragma GCC unroll 8
@@ -78,7 +84,8 @@ template <class L, class Row, int kRows>
     const float* column = float_column(args, c);
     typename L::F sums[kRows][1];
     for (int r = 0; r < kRows; ++r) sums[r][0] = L::splat(0.0f);
-    dot_lanes<L, Row, kRows, 1>(rows, &column, args.weight.cols, sums);
+    const uint8_t* next = rows[0] + (c == 0 ? kRows * args.weight.row_bytes : 0);
+    dot_lanes<L, Row, kRows, 1>(rows, &column, args.weight.cols, next, sums);
     for (int r = 0; r < kRows; ++r) write_one<L>(args, row + static_cast<uint32_t>(r), c, L::sum(sums[r][0]));
   }
 }
@@ -125,7 +132,7 @@ template <class L, int kRows, int kColumns>
 /// All rows of a piece against kColumns input columns, the last few weights padded with zeros.
 template <class L, int kColumns>
 [[gnu::always_inline]] inline void float_columns(const float* weights, const float* const* columns,
-                                                 uint32_t n, float* kept, size_t kept_stride) {
+                                                 uint32_t rows, uint32_t n, float* kept, size_t kept_stride) {
   const uint32_t whole = n / kLanes * kLanes;
   alignas(64) float tail[kColumns][kLanes] = {};
   const float* tails[kColumns];
@@ -133,12 +140,12 @@ template <class L, int kColumns>
     for (uint32_t i = whole; i < n; ++i) tail[c][i - whole] = columns[c][i];
     tails[c] = tail[c];
   }
-  for (uint32_t r = 0; r < FloatPlan::kRows; r += 4) {
-    const float* rows = weights + size_t{r} * FloatPlan::kPiece;
+  for (uint32_t r = 0; r < rows; r += 4) {
+    const float* four = weights + size_t{r} * FloatPlan::kPiece;
     float* sums = kept + r * kept_stride;
-    float_tile<L, 4, kColumns>(rows, FloatPlan::kPiece, columns, whole, sums, kept_stride);
+    float_tile<L, 4, kColumns>(four, FloatPlan::kPiece, columns, whole, sums, kept_stride);
     if (whole < n)
-      float_tile<L, 4, kColumns>(rows + whole, FloatPlan::kPiece, tails, kLanes, sums, kept_stride);
+      float_tile<L, 4, kColumns>(four + whole, FloatPlan::kPiece, tails, kLanes, sums, kept_stride);
   }
 }
 
@@ -149,10 +156,10 @@ void float_panel(const MatmulArgs& args, uint32_t row, uint32_t rows, uint32_t f
   auto* const weights = reinterpret_cast<float*>(args.workspace);
   auto* const sums = reinterpret_cast<float*>(args.workspace + Plan::kSumsAt);
   constexpr size_t kStride = size_t{Plan::kColumns} * kLanes;  // Floats from one row's sums to the next.
-  __builtin_memset(sums, 0, Plan::kRows * kStride * sizeof(float));
+  __builtin_memset(sums, 0, (rows + 3) / 4 * 4 * kStride * sizeof(float));
   for (uint32_t at = 0; at < args.weight.cols; at += Plan::kPiece) {
     const uint32_t n = args.weight.cols - at < Plan::kPiece ? args.weight.cols - at : Plan::kPiece;
-    for (uint32_t r = 0; r < Plan::kRows; ++r) {
+    for (uint32_t r = 0; r < (rows + 3) / 4 * 4; ++r) {
       float* to = weights + size_t{r} * Plan::kPiece;
       if (r >= rows) {
         __builtin_memset(to, 0, n * sizeof(float));
@@ -167,18 +174,13 @@ void float_panel(const MatmulArgs& args, uint32_t row, uint32_t rows, uint32_t f
         L::store(to + i, Row::load(buffer));
       }
     }
-    for (uint32_t c = 0; c < columns; c += 3) {
-      const float* three[3];
-      for (uint32_t k = 0; k < 3 && c + k < columns; ++k) three[k] = float_column(args, first + c + k) + at;
-      float* kept = sums + c * kLanes;
-      if (columns - c >= 3) {
-        float_columns<L, 3>(weights, three, n, kept, kStride);
-      } else if (columns - c == 2) {
-        float_columns<L, 2>(weights, three, n, kept, kStride);
-      } else {
-        float_columns<L, 1>(weights, three, n, kept, kStride);
-      }
-    }
+    cut<Grip<L>::kFloatColumns>(
+        columns, [&](uint32_t c, auto group) __attribute__((always_inline)) {
+          constexpr int kGroup = decltype(group)::value;
+          const float* inputs[kGroup];
+          for (uint32_t k = 0; k < kGroup; ++k) inputs[k] = float_column(args, first + c + k) + at;
+          float_columns<L, kGroup>(weights, inputs, rows, n, sums + c * kLanes, kStride);
+        });
   }
   for (uint32_t r = 0; r < rows; ++r) {
     for (uint32_t c = 0; c < columns; ++c) {

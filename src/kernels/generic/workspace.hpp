@@ -8,10 +8,9 @@ namespace mullama::kernels {
 
 /// Matrix products with block-quantized weights.
 struct BlockPlan {
-  static constexpr uint32_t kTiles = 2;  ///< Tiles of 16 rows that share a pass over the input columns.
-  static constexpr uint32_t kPieceBlocks = 16;       ///< Blocks of 32 columns unpacked at a time.
+  static constexpr uint32_t kTiles = 4;        ///< Tiles of 16 rows that share a pass over the input columns.
+  static constexpr uint32_t kPieceBlocks = 8;  ///< Blocks of 32 columns unpacked at a time.
   static constexpr uint32_t kSumColumns = 512;       ///< Input columns whose sums the workspace holds.
-  static constexpr uint32_t kColumnGroup = 4;        ///< Input columns a micro-kernel takes.
   static constexpr uint32_t kLargestBlock = 768;     ///< The largest TileShape::block_bytes().
   static constexpr uint32_t kLargestFileBlock = 34;  ///< Most file bytes for 32 columns of a row.
   static constexpr uint32_t kLargestPrepared =
@@ -20,13 +19,18 @@ struct BlockPlan {
   static constexpr size_t kTileBytes = size_t{kPieceBlocks} * kLargestBlock;
   static constexpr size_t kSumsAt = kTiles * kTileBytes;
   static constexpr size_t kTailAt = kSumsAt + size_t{kSumColumns} * kTiles * kLanes * sizeof(float);
-  static constexpr size_t kBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
+  /// Few columns use it instead for two stages of 16 rows, of so many bytes each at most.
+  static constexpr uint32_t kStageBytes = 9216;
+  static constexpr size_t kStageHalf = size_t{kLanes} * (kStageBytes + 64);
+
+  static constexpr size_t kManyBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
+  static constexpr size_t kBytes = kManyBytes > 2 * kStageHalf ? kManyBytes : 2 * kStageHalf;
 };
 
 /// Matrix products with F32, F16 and BF16 weights.
 struct FloatPlan {
-  static constexpr uint32_t kRows = 8;      ///< Rows converted to f32 at a time.
-  static constexpr uint32_t kPiece = 512;   ///< Columns of them.
+  static constexpr uint32_t kRows = 32;     ///< Rows converted to f32 at a time.
+  static constexpr uint32_t kPiece = 256;   ///< Columns of them.
   static constexpr uint32_t kColumns = 96;  ///< Input columns whose lane sums the workspace holds.
   static constexpr size_t kSumsAt = size_t{kRows} * kPiece * sizeof(float);
   static constexpr size_t kBytes = kSumsAt + size_t{kRows} * kColumns * kLanes * sizeof(float);
@@ -35,21 +39,20 @@ struct FloatPlan {
 /// Attention: scores, quantized queries, then converted keys or values.
 struct AttendPlan {
   static constexpr uint32_t kBlock = 2 * kLanes;  ///< Positions whose keys or values are converted at a time.
-  static constexpr uint32_t kQueryBlockBytes =
-      80;  ///< 32 query dims: a header of 16 bytes, at most 64 prepared.
-  static constexpr uint32_t kQueryHeader = 16;
+  static constexpr uint32_t kQueryBlockBytes = 80;  ///< Most bytes of 32 quantized query dims.
+  /// Floats from one column's scores to the next, off a power of two so that columns share no cache sets.
+  static constexpr size_t kScoreStride = kAttendRange + kLanes;
 
   static constexpr size_t queries_at(uint32_t columns) {
-    return size_t{columns} * kAttendRange * sizeof(float);
+    return size_t{columns} * kScoreStride * sizeof(float);
   }
   static constexpr size_t tile_at(uint32_t columns, uint32_t key_dim) {
-    const size_t bytes = size_t{columns} * ((key_dim + 31) / 32) * sizeof(ActivationBlock);
+    const size_t bytes = size_t{columns} * ((key_dim + 31) / 32) * kQueryBlockBytes;
     return queries_at(columns) + (bytes + 63) / 64 * 64;
   }
   static constexpr size_t bytes(uint32_t columns, uint32_t key_dim, uint32_t value_dim) {
     const uint32_t dim = key_dim > value_dim ? key_dim : value_dim;
-    return tile_at(columns, key_dim) +
-           size_t{kBlock} * sizeof(float) * ((dim + kLanes - 1) / kLanes * kLanes);
+    return tile_at(columns, key_dim) + size_t{kBlock} * sizeof(float) * ((dim + 31) / 32 * 32);
   }
 };
 

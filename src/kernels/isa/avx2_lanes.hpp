@@ -279,6 +279,19 @@ struct Avx2Lanes {
             _mm256_and_si256(_mm256_cmpeq_epi8(b, bits), one)};
   }
 
+  MULLAMA_LANE I max_words(const I& x, const I& y) {
+    return {_mm256_max_epu16(x.a, y.a), _mm256_max_epu16(x.b, y.b)};
+  }
+  MULLAMA_LANE I pair_words(const I& low, const I& high) {
+    return {_mm256_blend_epi16(low.a, _mm256_slli_epi32(high.a, 16), 0xaa),
+            _mm256_blend_epi16(low.b, _mm256_slli_epi32(high.b, 16), 0xaa)};
+  }
+  MULLAMA_LANE I dot_pairs(const I& sum, const I& words, const int16_t* pair) {
+    const __m256i x = _mm256_set1_epi32(int_at(pair));
+    return in_order({_mm256_add_epi32(sum.a, _mm256_madd_epi16(words.a, x)),
+                     _mm256_add_epi32(sum.b, _mm256_madd_epi16(words.b, x))});
+  }
+
   using Register = __m256;
   static constexpr uint32_t kRegisterLanes = 8;
   MULLAMA_LANE __m256 load_register(const float* p) {

@@ -269,6 +269,16 @@ struct Avx512Lanes {
     return {_mm512_maskz_mov_epi8(set, _mm512_set1_epi8(16))};
   }
 
+  MULLAMA_LANE I max_words(const I& x, const I& y) {
+    return {_mm512_max_epu16(x.v, y.v)};
+  }
+  MULLAMA_LANE I pair_words(const I& low, const I& high) {
+    return {_mm512_mask_blend_epi16(0xaaaaaaaa, low.v, shl<16>(high).v)};
+  }
+  MULLAMA_LANE I dot_pairs(const I& sum, const I& words, const int16_t* pair) {
+    return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(words.v, _mm512_set1_epi32(int_at(pair))))};
+  }
+
   using Register = __m512;
   static constexpr uint32_t kRegisterLanes = 16;
   MULLAMA_LANE __m512 load_register(const float* p) {
@@ -282,6 +292,9 @@ struct Avx512Lanes {
   }
 
   static constexpr int kAccumulators = 16;
+  static constexpr int kDotTiles = 2;
+  static constexpr int kDotColumns = 6;
+  static constexpr int kFloatColumns = 6;
 
   /// Keeps the compiler from putting off additions, which would spill all products before them.
   MULLAMA_LANE I in_order(I x) {

@@ -7,6 +7,10 @@ namespace {
 
 /// AVX-512 with VNNI: vpdpbusd adds four products to each lane, exact in 32 bits for any bytes.
 struct Avx512VnniLanes : Avx512Lanes {
+  [[gnu::always_inline]] static inline I dot_pairs(const I& sum, const I& words, const int16_t* pair) {
+    return {_mm512_dpwssd_epi32(sum.v, words.v, _mm512_set1_epi32(int_at(pair)))};
+  }
+
   template <int bits>
   struct Dot {
     static constexpr int kBits = bits;

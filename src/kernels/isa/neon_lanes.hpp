@@ -291,6 +291,26 @@ struct NeonLanes {
     });
   }
 
+  MULLAMA_LANE I max_words(const I& x, const I& y) {
+    return each_int([&](int i) __attribute__((always_inline)) {
+      return vreinterpretq_s32_u16(vmaxq_u16(vreinterpretq_u16_s32(x.v[i]), vreinterpretq_u16_s32(y.v[i])));
+    });
+  }
+  MULLAMA_LANE I pair_words(const I& low, const I& high) {
+    return each_int([&](int i) __attribute__((always_inline)) {
+      return vreinterpretq_s32_s16(
+          vtrn1q_s16(vreinterpretq_s16_s32(low.v[i]), vreinterpretq_s16_s32(high.v[i])));
+    });
+  }
+  MULLAMA_LANE I dot_pairs(const I& sum, const I& words, const int16_t* pair) {
+    const int16x8_t x = vreinterpretq_s16_s32(vdupq_n_s32(int_at(pair)));
+    return each_int([&](int i) __attribute__((always_inline)) {
+      const int16x8_t w = vreinterpretq_s16_s32(words.v[i]);
+      const int32x4_t low = vmull_s16(vget_low_s16(w), vget_low_s16(x));
+      return vaddq_s32(sum.v[i], vpaddq_s32(low, vmull_high_s16(w, x)));
+    });
+  }
+
   using Register = float32x4_t;
   static constexpr uint32_t kRegisterLanes = 4;
   MULLAMA_LANE float32x4_t load_register(const float* p) {

@@ -202,6 +202,29 @@ struct ScalarLanes {
   }
   static void store_int(void* p, const I& x) { __builtin_memcpy(p, &x, sizeof(x)); }
 
+  /// The larger of each two 16-bit halves of lanes, as unsigned numbers.
+  static I max_words(const I& a, const I& b) {
+    return each_int([&](int i) {
+      const uint32_t x = word(a.v[i]);
+      const uint32_t y = word(b.v[i]);
+      const uint32_t low = (x & 0xffff) > (y & 0xffff) ? x & 0xffff : y & 0xffff;
+      const uint32_t high = (x >> 16) > (y >> 16) ? x >> 16 : y >> 16;
+      return high << 16 | low;
+    });
+  }
+  /// The low 16 bits of two lanes in one: `low` below `high`.
+  static I pair_words(const I& low, const I& high) {
+    return each_int([&](int i) { return (word(low.v[i]) & 0xffff) | (word(high.v[i]) << 16); });
+  }
+  /// Adds the products of each lane's two signed words with the pair at `pair`, exactly.
+  static I dot_pairs(const I& sum, const I& words, const int16_t* pair) {
+    return each_int([&](int i) {
+      const auto low = static_cast<int16_t>(words.v[i] & 0xffff);
+      const auto high = static_cast<int16_t>(word(words.v[i]) >> 16);
+      return sum.v[i] + low * pair[0] + high * pair[1];
+    });
+  }
+
   /// One machine register of floats, a part of sixteen lanes.
   using Register = F;
   static constexpr uint32_t kRegisterLanes = 16;

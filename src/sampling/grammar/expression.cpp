@@ -67,4 +67,22 @@ RuleId RuleSet::add_rule(std::string name) {
   return static_cast<RuleId>(rules_.size() - 1);
 }
 
+RuleId RuleSet::append(const RuleSet& other) {
+  const auto first_rule = static_cast<RuleId>(rules_.size());
+  const auto first_expr = static_cast<ExprId>(expressions_.size());
+  for (Expr expr : other.expressions_) {
+    for (ExprId& child : expr.children) child += first_expr;
+    for (Machine::State& state : expr.machine.states) {
+      for (Machine::Edge& edge : state.edges) edge.label += first_expr;
+    }
+    if (expr.kind == Expr::Kind::rule) expr.target += first_rule;
+    expressions_.push_back(std::move(expr));
+  }
+  for (Rule rule : other.rules_) {
+    if (rule.body) *rule.body += first_expr;
+    rules_.push_back(std::move(rule));
+  }
+  return first_rule;
+}
+
 }  // namespace mullama::sampling

@@ -59,6 +59,8 @@ class RuleSet {
   ExprId machine(Machine machine);
 
   RuleId add_rule(std::string name);
+  /// Adds the rules of another set, whose ids grow by the returned one.
+  RuleId append(const RuleSet& other);
   void define(RuleId rule, ExprId body) { rules_[rule].body = body; }
 
   [[nodiscard]] const std::vector<Expr>& expressions() const { return expressions_; }

@@ -1,7 +1,8 @@
 #include "sampling/grammar/grammar.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "sampling/grammar/automaton.hpp"
 #include "sampling/grammar/gbnf.hpp"
@@ -33,6 +34,21 @@ Result<Grammar> Grammar::parse_gbnf(std::string_view text, std::string_view root
 Result<Grammar> Grammar::from_json_schema(const nlohmann::ordered_json& schema, const GrammarFrame& frame) {
   MULLAMA_ASSIGN(SchemaRules rules, rules_of_schema(schema));
   return compile(std::move(rules.rules), rules.root, frame);
+}
+
+Result<Grammar> Grammar::one_of(std::span<const GrammarPart> parts, const GrammarFrame& frame) {
+  if (parts.empty()) return fail(ErrorCode::invalid_argument, "there is nothing to choose from");
+  RuleSet rules;
+  std::vector<ExprId> choices;
+  for (const GrammarPart& part : parts) {
+    MULLAMA_ASSIGN(const SchemaRules schema, rules_of_schema(part.schema));
+    const RuleId first = rules.append(schema.rules);
+    choices.push_back(rules.sequence(
+        {rules.literal(part.prefix), rules.rule(first + schema.root), rules.literal(part.suffix)}));
+  }
+  const RuleId root = rules.add_rule("root");
+  rules.define(root, rules.choice(std::move(choices)));
+  return compile(std::move(rules), root, frame);
 }
 
 Grammar Grammar::json(const GrammarFrame& frame) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "base/result.hpp"
@@ -10,6 +12,13 @@
 namespace mullama::sampling {
 
 class Automaton;
+
+/// A JSON text between two literal ones.
+struct GrammarPart {
+  std::string prefix;
+  nlohmann::ordered_json schema;
+  std::string suffix;
+};
 
 /// A compiled grammar: which texts are allowed. Immutable and cheap to copy; many sequences share one.
 class Grammar {
@@ -22,6 +31,10 @@ class Grammar {
   /// and is not supported is refused by its path.
   [[nodiscard]] static Result<Grammar> from_json_schema(const nlohmann::ordered_json& schema,
                                                         const GrammarFrame& frame = {});
+
+  /// One of these.
+  [[nodiscard]] static Result<Grammar> one_of(std::span<const GrammarPart> parts,
+                                              const GrammarFrame& frame = {});
 
   /// Any JSON object.
   [[nodiscard]] static Grammar json(const GrammarFrame& frame = {});

@@ -33,6 +33,12 @@ constexpr std::array<uint8_t, 128> make_kinds() {
 constexpr auto kKinds = make_kinds();
 static_assert(*std::max_element(kKinds.begin(), kKinds.end()) < kOtherKind);
 
+memory::Announcement announce(memory::Ledger& ledger, uint64_t bytes, const char* why) {
+  const memory::PlanRow row{memory::kHost, memory::Pool::tokenizer,
+                            memory::Buffer::footprint(bytes, memory::Placement::committed), why};
+  return ledger.announce({&row, 1});
+}
+
 /// States of reading UTF-8, as bits: between characters, some trailing bytes short, or after a lead byte that
 /// restricts the byte after it.
 enum Reading : uint8_t {
@@ -126,6 +132,7 @@ Status VocabularyTrie::store_texts(const PieceFunction& piece, std::span<const T
   const size_t words = TokenMask::words_for(vocab_size_);
   const uint64_t total =
       2 * words * sizeof(uint64_t) + (2 * uint64_t{vocab_size_} + 1) * sizeof(uint32_t) + bytes;
+  announced_texts_ = announce(ledger, total, "the grammar's token texts");
   MULLAMA_ASSIGN(texts_, ledger.take(memory::Pool::tokenizer, total, memory::Placement::committed,
                                      "the grammar's token texts"));
   std::byte* at = texts_.data();
@@ -180,6 +187,7 @@ Status VocabularyTrie::build(memory::Ledger& ledger) {
   node_count_ = static_cast<uint32_t>(count);  // at most the texts' bytes
   constexpr uint64_t kNodeBytes =
       sizeof(CharacterKinds) + 2 * sizeof(uint32_t) + sizeof(uint16_t) + sizeof(uint8_t);
+  announced_nodes_ = announce(ledger, (count + 1) * kNodeBytes, "the grammar's token trie");
   MULLAMA_ASSIGN(nodes_, ledger.take(memory::Pool::tokenizer, (count + 1) * kNodeBytes,
                                      memory::Placement::committed, "the grammar's token trie"));
   std::byte* at = nodes_.data();

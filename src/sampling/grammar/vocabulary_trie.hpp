@@ -66,6 +66,7 @@ class VocabularyTrie {
   uint32_t node_count_ = 0;
   uint32_t max_token_bytes_ = 0;
 
+  memory::Announcement announced_texts_;
   memory::Buffer texts_;
   std::span<uint32_t> offsets_;  // vocab_size + 1
   std::span<char> text_;
@@ -73,6 +74,7 @@ class VocabularyTrie {
   std::span<uint64_t> with_text_;
   std::span<TokenId> tokens_;
 
+  memory::Announcement announced_nodes_;
   memory::Buffer nodes_;
   std::span<CharacterKinds> kinds_;
   std::span<uint32_t> next_;

@@ -37,6 +37,8 @@ class AnswerReader {
 struct AnswerReaderOptions {
   bool thinking = false;  ///< Tell thoughts apart; else they stay in the text.
   bool tools = false;     ///< Tools were offered: calls are taken out of the text.
+  /// Names of the tools. JSON without a mark around it counts as a call only of one of these; none: of any.
+  std::vector<std::string> tool_names;
 };
 
 class ChatTemplate;

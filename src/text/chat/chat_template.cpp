@@ -108,9 +108,10 @@ struct ChatTemplate::State {
       input.tools = tools;
       return run(tool_use && *tool_use && !tools.is_null() ? **tool_use : *parsed, messages, input);
     };
+    // Braces around one JSON value are that value, not an array of it: arrays are written out.
     const Json user = message("user", "QmarkerQ");
-    const bool plain = contains(probe_with({user}), "QmarkerQ");
-    const auto with_parts = probe_with({message("user", parts_of("QmarkerQ"))});
+    const bool plain = contains(probe_with(Json::array({user})), "QmarkerQ");
+    const auto with_parts = probe_with(Json::array({message("user", parts_of("QmarkerQ"))}));
     // A template that prints an array as such shows its field names.
     abilities.part_arrays = contains(with_parts, "QmarkerQ") && !contains(with_parts, "'type'") &&
                             !contains(with_parts, "\"type\"");
@@ -119,7 +120,8 @@ struct ChatTemplate::State {
       return abilities.typed_content ? parts_of(text) : Json(text);
     };
     abilities.system = contains(
-        probe_with({message("system", content("SmarkerS")), message("user", content("Q"))}), "SmarkerS");
+        probe_with(Json::array({message("system", content("SmarkerS")), message("user", content("Q"))})),
+        "SmarkerS");
 
     const Json tools = Json::array({{{"type", "function"},
                                      {"function",
@@ -129,14 +131,14 @@ struct ChatTemplate::State {
                                         {{"type", "object"},
                                          {"properties", {{"a", {{"type", "string"}, {"description", "d"}}}}},
                                          {"required", {"a"}}}}}}}});
-    abilities.tools = contains(probe_with({message("user", content("Q"))}, tools), "Tmarker");
+    abilities.tools = contains(probe_with(Json::array({message("user", content("Q"))}), tools), "Tmarker");
     const auto with_call = [&](Json arguments) {
       Json call = {{"id", "call00001"},
                    {"type", "function"},
                    {"function", {{"name", "Tmarker"}, {"arguments", std::move(arguments)}}}};
       Json assistant = {
           {"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({std::move(call)})}};
-      return probe_with({message("user", content("Q")), assistant}, tools);
+      return probe_with(Json::array({message("user", content("Q")), assistant}), tools);
     };
     const auto as_object = with_call({{"a", "AmarkerA"}});
     const auto as_text = with_call("{\"a\": \"AmarkerA\"}");

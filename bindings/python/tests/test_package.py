@@ -1,0 +1,230 @@
+"""What goes beyond the guide: streams, asyncio, signals, threads, arrays, templates, the plan."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import proc_status
+
+import mullama
+from mullama import Batch, Context, ContextParams, Model, MullamaError, SamplerChain, SamplerParams
+
+GREEDY = {"sampler": SamplerParams.greedy(), "ignore_end_of_generation": True}
+
+
+def test_streams_give_what_generate_gives(tiny):
+    whole = Context(tiny, ContextParams(n_ctx=256)).generate_result("abc", 20, **GREEDY)
+    context = Context(tiny, ContextParams(n_ctx=256))
+    stream = context.generate_stream("abc", 20, **GREEDY)
+    tokens = list(stream)
+    assert "".join(token.text for token in tokens) == whole.text
+    assert [token.id for token in tokens if token.id >= 0] == whole.tokens == stream.result.tokens
+    assert stream.result.finish_reason == "length"
+    assert all(token.logprob <= 0 for token in tokens)
+
+
+def test_a_stream_left_early_frees_its_context(tiny):
+    context = Context(tiny, ContextParams(n_ctx=256))
+    for number, _ in enumerate(context.generate_stream("abc", **GREEDY)):
+        if number == 4:
+            break
+    assert mullama.live_objects()["streams"] == 0
+    rest = context.generate_result("", 5, **GREEDY).tokens
+    whole = Context(tiny, ContextParams(n_ctx=256)).generate_result("abc", 10, **GREEDY).tokens
+    assert rest == whole[5:]
+
+    stream = context.generate_stream("abc", **GREEDY)
+    next(stream)
+    with pytest.raises(MullamaError, match="generating"):
+        context.generate("d")
+    stream.close()
+    with pytest.raises(StopIteration):
+        next(stream)
+    assert stream.result.finish_reason == "canceled"
+
+
+def test_closing_a_context_ends_its_stream(tiny):
+    context = Context(tiny, ContextParams(n_ctx=256))
+    stream = context.generate_stream("abc", **GREEDY)
+    next(stream)
+    context.close()
+    assert mullama.live_objects()["contexts"] == 0
+    with pytest.raises(MullamaError):
+        next(stream)
+
+
+def test_asyncio_keeps_its_loop_turning(tiny):
+    async def main():
+        context = Context(tiny, ContextParams(n_ctx=1024))
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.ensure_future(tick())
+        text = await context.generate_async("abc", 100, **GREEDY)
+        assert ticks > 5
+        ticking.cancel()
+        context.clear()
+        pieces = [token.text async for token in context.generate_stream_async("abc", 100, **GREEDY)]
+        assert "".join(pieces) == text
+
+    asyncio.run(main())
+
+
+def test_cancelling_a_task_stops_its_answer(tiny):
+    async def main():
+        context = Context(tiny, ContextParams(n_ctx=2048))
+        task = asyncio.ensure_future(context.generate_async("abc", **GREEDY))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert 0 < context.token_count < 2048
+        context.clear()
+        assert await context.generate_async("abc", 3, **GREEDY) is not None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("phase", ["prompt", "answer"])
+def test_ctrl_c_stops_a_generation(real_path, phase):
+    context = Context(Model.load(real_path), ContextParams(n_ctx=4096, n_batch=4096))
+    prompt = [1] * 4000 if phase == "prompt" else "Once upon a time"
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        context.generate(prompt, **GREEDY)
+    assert time.monotonic() - started < 5
+    timer.join()
+    context.clear()
+    assert context.generate_result("Once", 2, **GREEDY).generated_tokens == 2
+
+
+def test_G06_four_threads_four_contexts_one_model(tiny):
+    def answer(prompt):
+        return Context(tiny, ContextParams(n_ctx=256)).generate(prompt, 40, **GREEDY)
+
+    prompts = [f"prompt {i}" for i in range(4)]
+    expected = [answer(prompt) for prompt in prompts]
+    got = [[] for _ in prompts]
+    threads = [threading.Thread(target=lambda i=i: got[i].extend(answer(prompts[i]) for _ in range(5))) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [[text] * 5 for text in expected]
+
+
+def test_one_context_serves_one_thread(tiny):
+    context = Context(tiny, ContextParams(n_ctx=2048))
+    failures = []
+    thread = threading.Thread(target=lambda: context.generate("abc", **GREEDY))
+    thread.start()
+    while context.token_count < 10:
+        time.sleep(0.001)
+    with pytest.raises(MullamaError, match="another thread"):
+        context.generate("abc")
+    info = context.memory_info()
+    assert info.token_count >= 10 and not failures
+    context.cancel()
+    thread.join()
+
+
+def test_logits_and_embeddings_are_not_copied(tiny):
+    context = Context(tiny, ContextParams(n_ctx=256))
+    logits = context.evaluate(tiny.tokenize("abc"))
+    assert logits.shape == (tiny.vocab_size,) and logits.dtype == np.float32 and not logits.flags.owndata
+    assert not logits.flags.writeable
+    again = context.evaluate([5])
+    assert again.ctypes.data == logits.ctypes.data, "the row of the library itself"
+    chain = SamplerChain(tiny, SamplerParams.greedy())
+    assert chain.sample(again) == int(np.argmax(again))
+    chain.accept(3)
+    context.close()
+    assert np.isfinite(again).all(), "the array keeps its memory"
+    assert mullama.live_objects()["contexts"] == 1
+    del logits, again
+    assert mullama.live_objects()["contexts"] == 0
+    row = Context(tiny, ContextParams(n_ctx=256)).embed("some text")
+    assert row.shape == (tiny.n_embd,) and abs(float(np.linalg.norm(row)) - 1) < 1e-5
+
+
+def test_batches_count(tiny):
+    batch = Batch(tiny.tokenize("abc"))
+    batch.add(7)
+    assert list(batch)[-1] == 7 and len(batch) == len(tiny.tokenize("abc")) + 1
+    assert mullama.live_objects()["batches"] == 1
+    assert Context(tiny, ContextParams(n_ctx=64)).generate(batch, 2, **GREEDY) is not None
+    del batch
+    assert mullama.live_objects()["batches"] == 0
+
+
+def test_texts_and_templates(tiny):
+    assert tiny.detokenize(tiny.tokenize("Grüße, 世界", add_special=False)) == "Grüße, 世界"
+    messages = [{"role": "user", "content": "Hi"}]
+    assert tiny.apply_chat_template(messages) == "user: Hi\nassistant: "
+    context = Context(tiny, ContextParams(n_ctx=256))
+    first = context.chat_result(messages, 4, **GREEDY)
+    more = [*messages, {"role": "user", "content": "And now?"}]
+    assert context.chat_result(more, 4, **GREEDY).prompt_evaluated < first.prompt_tokens + len("assistant: user: And now?")
+    assert tiny.metadata["general.architecture"] == tiny.architecture == "llama"
+    with pytest.raises(MullamaError):
+        tiny.token_piece(10**6)
+
+
+def test_plan_is_what_the_ledger_then_holds(tiny_path):
+    planned = mullama.plan(tiny_path, context_params=ContextParams(n_ctx=512, kv_cache_type="q8_0"))
+    context = Context(Model.load(tiny_path), ContextParams(n_ctx=512, kv_cache_type="q8_0"))
+    kv = sum(row.bytes for row in planned.rows if row.pool == "kv")
+    assert kv == context.memory_info().kv_cache_size and planned.fits and planned.recommended >= planned.total
+
+
+def test_bad_arguments_are_python_errors(tiny):
+    context = Context(tiny, ContextParams(n_ctx=64))
+    for call in (lambda: context.generate(5), lambda: context.generate("a", max_tokens="many"), lambda: context.generate("a", colour=1)):
+        with pytest.raises(TypeError):
+            call()
+    with pytest.raises(MullamaError, match="context"):
+        context.generate("a" * 1000)
+    with pytest.raises(MullamaError):
+        context.evaluate([-1])
+    with pytest.raises(TypeError):
+        Model()
+
+
+def test_B2_loads_and_drops_leave_nothing(tiny_path):
+    def cycle():
+        model = Model.load(tiny_path)
+        context = Context(model, ContextParams(n_ctx=64))
+        context.generate("a", 1, **GREEDY)
+        try:
+            context.generate("a" * 1000)
+        except MullamaError:
+            pass
+        try:
+            Model.load("no such file")
+        except MullamaError:
+            pass
+
+    for _ in range(30):
+        cycle()
+    gc.collect()
+    before = proc_status("VmRSS")
+    for _ in range(200):
+        cycle()
+    gc.collect()
+    drift = proc_status("VmRSS") - before
+    assert not any(mullama.live_objects().values())
+    print(f"B2 python drift {drift} bytes")
+    assert drift < 2 << 20

@@ -1,0 +1,194 @@
+use crate::error::{c_text, check, take_text, text_of};
+use crate::model::path_text;
+use crate::{ContextParams, KvCacheType, ModelParams, MullamaError};
+use mullama_sys as sys;
+use std::mem;
+use std::path::Path;
+use std::ptr;
+
+/// One pool of one device in the account book of the process.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolUsage {
+    pub device: String,
+    pub pool: String,
+    pub bytes: u64,
+    pub peak: u64,
+}
+
+/// Memory behind one context, in bytes, but for `token_count` and `context_size`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryInfo {
+    /// Weights, mapped or owned.
+    pub model_size: u64,
+    /// KV cache of this context, reserved in full.
+    pub kv_cache_size: u64,
+    /// Tokens in the context.
+    pub token_count: u64,
+    /// Tokens it has room for.
+    pub context_size: u64,
+    /// Model, KV cache and working buffers.
+    pub total_allocated: u64,
+    /// Bytes of KV pages in use.
+    pub kv_cache_used: u64,
+    /// Working memory, shared by the contexts of a model.
+    pub scratch_size: u64,
+    /// Logits.
+    pub output_size: u64,
+    /// The tokenizer.
+    pub tokenizer_size: u64,
+    /// Really in use.
+    pub key_type: KvCacheType,
+    /// Really in use.
+    pub value_type: KvCacheType,
+    /// The account book of the whole process.
+    pub pools: Vec<PoolUsage>,
+}
+
+impl MemoryInfo {
+    pub(crate) fn from_c(raw: &sys::mullama_memory_info) -> Result<Self, MullamaError> {
+        Ok(Self {
+            model_size: raw.model_size,
+            kv_cache_size: raw.kv_cache_size,
+            token_count: raw.token_count,
+            context_size: raw.context_size,
+            total_allocated: raw.total_allocated,
+            kv_cache_used: raw.kv_cache_used,
+            scratch_size: raw.scratch_size,
+            output_size: raw.output_size,
+            tokenizer_size: raw.tokenizer_size,
+            key_type: KvCacheType::from_c(raw.key_type),
+            value_type: KvCacheType::from_c(raw.value_type),
+            pools: memory_pools()?,
+        })
+    }
+}
+
+/// The account book of the whole process.
+pub fn memory_pools() -> Result<Vec<PoolUsage>, MullamaError> {
+    let mut rows: Vec<sys::mullama_pool_usage> = Vec::new();
+    loop {
+        let mut count = 0;
+        // SAFETY: `rows` holds as many as its length says.
+        check(unsafe { sys::mullama_memory_pools(rows.as_mut_ptr(), rows.len(), &mut count) })?;
+        if count <= rows.len() {
+            rows.truncate(count);
+            break;
+        }
+        rows.resize_with(count, || unsafe { mem::zeroed() });
+    }
+    Ok(rows
+        .iter()
+        .map(|row| PoolUsage {
+            // SAFETY: names end in a zero byte.
+            device: unsafe { text_of(row.device.as_ptr()) },
+            pool: unsafe { text_of(row.pool.as_ptr()) },
+            bytes: row.bytes,
+            peak: row.peak,
+        })
+        .collect())
+}
+
+/// A hard limit on all memory of this process: "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for none.
+pub fn set_memory_budget(budget: &str) -> Result<(), MullamaError> {
+    let budget = c_text(budget, "the budget")?;
+    check(unsafe { sys::mullama_set_memory_budget(budget.as_ptr()) })
+}
+
+/// Native objects alive, for tests.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveObjects {
+    pub models: u64,
+    pub contexts: u64,
+    pub batches: u64,
+    pub samplers: u64,
+    pub streams: u64,
+}
+
+/// Native objects alive, for tests.
+pub fn live_objects() -> LiveObjects {
+    let live = unsafe { sys::mullama_get_live_objects() };
+    LiveObjects {
+        models: live.models,
+        contexts: live.contexts,
+        batches: live.batches,
+        samplers: live.samplers,
+        streams: live.streams,
+    }
+}
+
+/// One line of a memory plan.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRow {
+    pub device: String,
+    pub pool: String,
+    pub bytes: u64,
+    pub why: String,
+}
+
+/// Every byte that a model and one context on it will take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Tokens of the context.
+    pub context_size: u64,
+    /// Tokens computed at once.
+    pub batch_size: u64,
+    /// Of keys.
+    pub key_type: KvCacheType,
+    /// Of values.
+    pub value_type: KvCacheType,
+    /// No two count the same byte.
+    pub rows: Vec<PlanRow>,
+    /// Their sum.
+    pub total: u64,
+    /// A fifth more than calculated.
+    pub recommended: u64,
+    /// What this process may still take.
+    pub available: u64,
+    /// The host's, if there is one.
+    pub budget: Option<u64>,
+    /// Into the budget, or else into what is available.
+    pub fits: bool,
+    /// Flags that would make it fit, if it does not.
+    pub alternatives: Vec<String>,
+}
+
+/// What a model and one context on it will take, from the file's header alone.
+pub fn plan(path: impl AsRef<Path>, model: &ModelParams, context: &ContextParams) -> Result<MemoryPlan, MullamaError> {
+    let path = c_text(&path_text(path.as_ref())?, "the path")?;
+    let model = model.to_c()?;
+    let mut json = ptr::null_mut();
+    // SAFETY: the parameters outlive the call; the string is taken over.
+    let json = unsafe {
+        check(sys::mullama_plan(path.as_ptr(), &model.raw, &context.to_c(), &mut json))?;
+        take_text(json)
+    };
+    let json: serde_json::Value =
+        serde_json::from_str(&json).map_err(|error| MullamaError::Internal(format!("the plan is not JSON: {error}")))?;
+    let number = |value: &serde_json::Value, name: &str| value[name].as_u64().unwrap_or(0);
+    let text = |value: &serde_json::Value, name: &str| value[name].as_str().unwrap_or("").to_owned();
+    let list = |name: &str| json[name].as_array().cloned().unwrap_or_default();
+    Ok(MemoryPlan {
+        context_size: number(&json, "context_size"),
+        batch_size: number(&json, "batch_size"),
+        key_type: text(&json, "key_type").parse()?,
+        value_type: text(&json, "value_type").parse()?,
+        rows: list("rows")
+            .iter()
+            .map(|row| PlanRow {
+                device: text(row, "device"),
+                pool: text(row, "pool"),
+                bytes: number(row, "bytes"),
+                why: text(row, "why"),
+            })
+            .collect(),
+        total: number(&json, "total"),
+        recommended: number(&json, "recommended"),
+        available: number(&json, "available"),
+        budget: json["budget"].as_u64(),
+        fits: json["fits"].as_bool().unwrap_or(false),
+        alternatives: list("alternatives").iter().filter_map(|flags| flags.as_str().map(String::from)).collect(),
+    })
+}

@@ -1,0 +1,160 @@
+#include "api/c_api.hpp"
+
+namespace mullama::c_api {
+
+mullama::KvCacheType to_cpp(mullama_kv_cache_type type) {
+  if (type < MULLAMA_KV_F32 || type > MULLAMA_KV_Q4_0) {
+    invalid("the KV cache type is none of f32, f16, bf16, q8_0, q4_0");
+  }
+  return static_cast<mullama::KvCacheType>(type);
+}
+
+mullama::ModelParams to_cpp(const mullama_model_params& params) {
+  mullama::ModelParams out;
+  out.use_mmap = params.use_mmap;
+  out.use_mlock = params.use_mlock;
+  out.mlock_required = params.mlock_required;
+  out.vocab_only = params.vocab_only;
+  out.n_gpu_layers = params.n_gpu_layers;
+  out.n_threads = params.n_threads;
+  out.isa = text_or_empty(params.isa);
+  out.pre_tokenizer = text_or_empty(params.pre_tokenizer);
+  if (params.on_warning != nullptr) {
+    out.on_warning = [receive = params.on_warning, user = params.warning_user](const std::string& line) {
+      receive(line.c_str(), user);
+    };
+  }
+  return out;
+}
+
+mullama::ContextParams to_cpp(const mullama_context_params& params) {
+  mullama::ContextParams out;
+  out.n_ctx = params.n_ctx;
+  out.n_batch = params.n_batch;
+  out.kv_cache_type = to_cpp(params.kv_cache_type);
+  if (params.kv_cache_type_v != MULLAMA_KV_SAME) out.kv_cache_type_v = to_cpp(params.kv_cache_type_v);
+  out.kv_rotate = params.kv_rotate;
+  out.n_sequences = params.n_sequences;
+  out.lookup = params.lookup;
+  return out;
+}
+
+mullama::SamplerParams to_cpp(const mullama_sampler_params& params) {
+  mullama::SamplerParams out;
+  if (params.has_seed) out.seed = params.seed;
+  out.temperature = params.temperature;
+  out.dynamic_temperature_range = params.dynamic_temperature_range;
+  out.dynamic_temperature_exponent = params.dynamic_temperature_exponent;
+  out.top_k = params.top_k;
+  out.top_p = params.top_p;
+  out.min_p = params.min_p;
+  out.typical_p = params.typical_p;
+  out.xtc_probability = params.xtc_probability;
+  out.xtc_threshold = params.xtc_threshold;
+  out.repeat_penalty = params.repeat_penalty;
+  out.repeat_last_n = params.repeat_last_n;
+  out.frequency_penalty = params.frequency_penalty;
+  out.presence_penalty = params.presence_penalty;
+  out.dry_multiplier = params.dry_multiplier;
+  out.dry_base = params.dry_base;
+  out.dry_allowed_length = params.dry_allowed_length;
+  out.dry_penalty_last_n = params.dry_penalty_last_n;
+  out.mirostat = params.mirostat;
+  out.mirostat_tau = params.mirostat_tau;
+  out.mirostat_eta = params.mirostat_eta;
+  if (params.n_logit_bias > 0) {
+    require(params.logit_bias_tokens, "logit_bias_tokens");
+    require(params.logit_bias_values, "logit_bias_values");
+  }
+  for (size_t i = 0; i < params.n_logit_bias; ++i) {
+    out.logit_bias.emplace_back(params.logit_bias_tokens[i], params.logit_bias_values[i]);
+  }
+  out.order = text_or_empty(params.order);
+  if (params.dry_sequence_breakers != nullptr) {
+    out.dry_sequence_breakers.clear();
+    for (size_t i = 0; i < params.n_dry_sequence_breakers; ++i) {
+      require(params.dry_sequence_breakers[i], "a DRY sequence breaker");
+      out.dry_sequence_breakers.emplace_back(params.dry_sequence_breakers[i]);
+    }
+  }
+  return out;
+}
+
+mullama::GenerateOptions to_cpp(const mullama_generate_params& params) {
+  mullama::GenerateOptions out;
+  out.max_tokens = params.max_tokens;
+  out.sampler = to_cpp(params.sampler);
+  if (params.n_stop > 0) require(static_cast<const void*>(params.stop), "stop");
+  for (size_t i = 0; i < params.n_stop; ++i) {
+    require(params.stop[i], "a stop string");
+    out.stop.emplace_back(params.stop[i]);
+  }
+  out.ignore_end_of_generation = params.ignore_end_of_generation;
+  out.parse_special = params.parse_special;
+  out.render_special = params.render_special;
+  out.grammar = text_or_empty(params.grammar);
+  out.json_schema = text_or_empty(params.json_schema);
+  return out;
+}
+
+}  // namespace mullama::c_api
+
+extern "C" {
+
+void mullama_model_params_init(mullama_model_params* params) {
+  if (params == nullptr) return;
+  *params = {};
+  params->struct_size = sizeof(*params);
+  params->use_mmap = true;
+}
+
+void mullama_context_params_init(mullama_context_params* params) {
+  if (params == nullptr) return;
+  const mullama::ContextParams defaults;
+  *params = {};
+  params->struct_size = sizeof(*params);
+  params->n_batch = defaults.n_batch;
+  params->kv_cache_type = MULLAMA_KV_F16;
+  params->kv_cache_type_v = MULLAMA_KV_SAME;
+  params->kv_rotate = defaults.kv_rotate;
+  params->n_sequences = defaults.n_sequences;
+  params->lookup = defaults.lookup;
+}
+
+void mullama_sampler_params_init(mullama_sampler_params* params) {
+  if (params == nullptr) return;
+  const mullama::SamplerParams defaults;
+  *params = {};
+  params->struct_size = sizeof(*params);
+  params->temperature = defaults.temperature;
+  params->dynamic_temperature_range = defaults.dynamic_temperature_range;
+  params->dynamic_temperature_exponent = defaults.dynamic_temperature_exponent;
+  params->top_k = defaults.top_k;
+  params->top_p = defaults.top_p;
+  params->min_p = defaults.min_p;
+  params->typical_p = defaults.typical_p;
+  params->xtc_probability = defaults.xtc_probability;
+  params->xtc_threshold = defaults.xtc_threshold;
+  params->repeat_penalty = defaults.repeat_penalty;
+  params->repeat_last_n = defaults.repeat_last_n;
+  params->frequency_penalty = defaults.frequency_penalty;
+  params->presence_penalty = defaults.presence_penalty;
+  params->dry_multiplier = defaults.dry_multiplier;
+  params->dry_base = defaults.dry_base;
+  params->dry_allowed_length = defaults.dry_allowed_length;
+  params->dry_penalty_last_n = defaults.dry_penalty_last_n;
+  params->mirostat = defaults.mirostat;
+  params->mirostat_tau = defaults.mirostat_tau;
+  params->mirostat_eta = defaults.mirostat_eta;
+}
+
+void mullama_generate_params_init(mullama_generate_params* params) {
+  if (params == nullptr) return;
+  *params = {};
+  params->struct_size = sizeof(*params);
+  params->max_tokens = -1;
+  params->parse_special = true;
+  mullama_sampler_params_init(&params->sampler);
+}
+
+}  // extern "C"

@@ -1,0 +1,177 @@
+"""plan, budgets, residency, locking and kv-quality, as the command line shows them."""
+
+import json
+import re
+import resource
+import subprocess
+import unittest
+
+from support import BINARY, REAL_MODEL, ProgramTest, RealModelTest
+
+GREEDY = ("--temperature", "0")
+
+
+class Plan(ProgramTest):
+    def plan(self, *arguments):
+        return json.loads(self.check_ok("plan", *arguments, "--json"))
+
+    def test_shapes_need_no_file(self):
+        plan = self.plan("--shape", "llama-3.1-8b", "--ctx-size", "4096", "--available", "64GiB")
+        rows = {}
+        for row in plan["rows"]:
+            self.assertTrue(row["why"])
+            rows[row["pool"]] = rows.get(row["pool"], 0) + row["bytes"]
+        self.assertEqual(rows["kv"], 512 << 20)
+        self.assertEqual(sum(rows.values()), plan["total"])
+        self.assertEqual(plan["recommended"], plan["total"] + plan["total"] // 5)
+        self.assertTrue(plan["fits"])
+        self.assertEqual(len(self.plan("--shape", "all")), 9)
+
+    def test_alternatives_are_exact(self):
+        asked = ("--shape", "llama-3.1-8b", "--ctx-size", "32768", "--memory-budget", "6GiB", "--available", "64GiB")
+        plan = self.plan(*asked)
+        self.assertFalse(plan["fits"])
+        self.assertTrue(plan["alternatives"])
+        for alternative in plan["alternatives"]:
+            flags = alternative["flags"].split()
+            context = () if "--ctx-size" in flags else ("--ctx-size", "32768")
+            again = self.plan("--shape", "llama-3.1-8b", "--memory-budget", "6GiB", "--available", "64GiB", *context, *flags)
+            self.assertTrue(again["fits"])
+            self.assertEqual(again["total"], alternative["bytes"])
+            self.assertLessEqual(again["total"], 6 << 30)
+
+    def test_fit_says_what_it_chose(self):
+        text = self.check_ok("plan", "--shape", "llama-3.1-8b", "--memory-budget", "6GiB", "--available", "64GiB", "--fit")
+        chosen = re.search(r"Chosen: --ctx-size (\d+) --kv-cache-type (\S+)\.", text)
+        self.assertTrue(chosen, text)
+        self.assertGreaterEqual(int(chosen[1]), 8192)
+
+    def test_M9_a_plan_says_beforehand_that_weights_will_be_streamed(self):
+        streamed = ("--shape", "llama-2-7b", "--available", "3GiB")
+        self.assertTrue(self.plan(*streamed)["weights_are_streamed"])
+        self.assertIn("read from disk again and again", self.check_ok("plan", *streamed))
+        self.assertFalse(self.plan("--shape", "llama-2-7b", "--available", "64GiB")["weights_are_streamed"])
+
+    def test_tables_vary_one_setting(self):
+        lines = self.check_ok("plan", "--shape", "llama-2-7b", "--table", "kv-cache-type").splitlines()
+        self.assertEqual([line.split()[0] for line in lines], ["kv-cache-type", "f32", "f16", "bf16", "q8_0", "q4_0"])
+        self.assertIn("1.06 GiB", lines[4])
+        self.check_fails(4, "plan", "--shape", "llama-2-7b", "--table", "colour")
+        self.check_fails(3, "plan", "--shape", "llama-9")
+        self.check_fails(4, "plan")
+
+    def test_X04_C18_without_a_gpu_everything_is_on_the_host(self):
+        plan = self.plan("--shape", "llama-2-7b", "--gpu-layers", "20")
+        self.assertEqual({row["device"] for row in plan["rows"]}, {"host"})
+        self.assertIn("no GPU backend", self.check_ok("plan", "--shape", "llama-2-7b", "--gpu-layers", "20"))
+
+
+class Running(RealModelTest):
+    def run_json(self, *arguments, **options):
+        done = self.run_program("run", REAL_MODEL, "Hello!", "-n", "4", *GREEDY, "--json", *arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout), done.stderr
+
+    def test_C16_G03_verbose_prints_the_ledger_beside_the_plan(self):
+        done = self.run_program("run", REAL_MODEL, "Hello!", "-n", "4", *GREEDY, "--verbose", "--ctx-size", "512")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("\nunaccounted: 0 B\n", done.stderr)
+        for pool in (r"weights \(mapped\)", "kv", "scratch", "output", "tokenizer", "runtime"):
+            self.assertRegex(done.stderr, rf"host +{pool} +\S+ \S*B +\S+ \S*B +\S+ \S*B +\S+ \S*B")
+        self.assertRegex(done.stderr, r"resident: .* of the process \(.* clean file pages, .* anonymous, .* locked, .* swapped\)")
+        self.assertRegex(done.stderr, r"operating system: .* beyond the ledger \(code .*, heap .*, stacks .*, files .*, other .*\)")
+        self.assertRegex(done.stderr, r"this request: +KV .*, scratch .*, reused .*, 0 pages evicted, 0 tokens cut")
+
+    def test_M1_ledger_less_plan_is_nothing_in_every_pool(self):
+        for flags in ((), ("--no-mmap",), ("-c", "700", "-b", "64", "--kv-cache-type", "q8_0", "--threads", "3")):
+            document, _ = self.run_json(*flags)
+            process = document["process"]
+            self.assertEqual(process["unaccounted"], 0)
+            for row in process["pools"]:
+                self.assertEqual(row["planned"], row["bytes"], row)
+            plan = json.loads(self.check_ok("plan", REAL_MODEL, "--json", *flags))
+            planned = {}
+            for row in plan["rows"]:
+                if "sampler" not in row["why"]:
+                    planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+            held = {row["pool"]: row["bytes"] for row in process["pools"]}
+            self.assertEqual({pool: count for pool, count in planned.items() if count}, held)
+
+    def test_M2_what_is_beyond_the_ledger_is_small_and_explained(self):
+        document, _ = self.run_json("--ctx-size", "512")
+        process = document["process"]
+        beyond = process["operating_system"]
+        resident = sum(row["residency"]["resident"] for row in process["pools"])
+        self.assertEqual(process["process"]["resident"], resident + beyond["total"])
+        self.assertEqual(beyond["total"], sum(beyond[part] for part in ("code", "heap", "stacks", "files", "other")))
+        # Code and libraries are mapped from files and shared with others; the rest is our own heap.
+        self.assertLess(beyond["heap"] + beyond["stacks"] + beyond["files"] + beyond["other"], 8 << 20)
+
+    def test_receipt(self):
+        document, _ = self.run_json()
+        self.assertEqual(document["receipt"]["tokens_cut"], 0)
+        self.assertEqual(document["receipt"]["kv_bytes"], document["memory"]["kv_cache_used"])
+        self.assertEqual(document["receipt"]["peak_scratch"], document["memory"]["scratch_size"])
+
+    def test_budget_from_the_environment(self):
+        error = self.check_fails(8, "run", REAL_MODEL, "Hi", MULLAMA_MEMORY_BUDGET="20MiB")
+        self.assertIn("budget 20.00 MiB", error)
+
+    def test_budget_refusal_says_need_budget_and_what_would_fit(self):
+        error = self.check_fails(8, "run", REAL_MODEL, "Hi", "--ctx-size", "8192", "--memory-budget", "host=250MiB")
+        self.assertRegex(error, r"need \S+ MiB, budget 250.00 MiB; this would fit: --kv-cache-type q")
+
+    def test_fit_runs_what_it_chose(self):
+        document, notes = self.run_json("--fit", "--memory-budget", "250MiB", "--ctx-size", "8192")
+        chosen = re.search(r"Chosen: --ctx-size (\d+) --kv-cache-type (\S+)\n", notes)
+        self.assertTrue(chosen, notes)
+        self.assertEqual(document["memory"]["context_size"], int(chosen[1]))
+        self.assertEqual(document["memory"]["key_type"], chosen[2])
+        self.assertLessEqual(document["process"]["devices"][0]["bytes"], 250 << 20)
+
+    def test_C11_G17_mlock_locks(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        document, notes = self.run_json("--mlock")
+        if "locked" in notes:
+            self.skipTest(f"not allowed here ({soft}, {hard}): {notes}")
+        memory = document["memory"]
+        self.assertEqual(memory["lock_achieved"], memory["lock_asked"])
+        self.assertGreaterEqual(memory["lock_asked"], memory["model_size"] + memory["kv_cache_size"])
+        weights = next(row for row in document["process"]["pools"] if row["pool"] == "weights (mapped)")
+        self.assertEqual(weights["residency"]["locked"], weights["residency"]["resident"])
+        self.assertGreaterEqual(weights["residency"]["resident"], memory["model_size"])
+
+    def test_release_idle_keeps_the_conversation(self):
+        process = subprocess.run([BINARY, "run", REAL_MODEL, "--interactive", "--release-idle", "-n", "4", *GREEDY],
+                                 input="Hello\nAnd again\n/clear\nHello\n/bye\n", capture_output=True, encoding="utf-8",
+                                 env=self.environment, timeout=300, check=False)
+        self.assertEqual(process.returncode, 0, process.stderr)
+        self.assertTrue(process.stdout.strip())
+
+
+class KvQuality(RealModelTest):
+    def test_G10_G11_G12_types_cost_what_they_are_said_to(self):
+        document = json.loads(self.check_ok("kv-quality", REAL_MODEL, "--ctx-size", "384", "--windows", "1", "--positions",
+                                            "128", "--json", "--quiet", timeout=600))
+        comparison = document["comparisons"][0]
+        types = {one["type"]: one for one in comparison["types"]}
+        f16 = types["f16"]
+        self.assertEqual(f16["kl"]["mean"], 0)
+        self.assertEqual(types["q8_0"]["bytes_a_token"] / f16["bytes_a_token"], 34 / 64)
+        self.assertEqual(types["q4_0"]["bytes_a_token"] / f16["bytes_a_token"], 18 / 64)
+        # Activations are quantized on the way to the weights, so the last bits of the cache already move logits a
+        # little: what f32 differs by is the floor.
+        self.assertLess(types["f32"]["kl"]["mean"], 0.01)
+        self.assertLess(types["q8_0"]["kl"]["mean"], 0.01)
+        # On so short a text chance alone makes a percent.
+        self.assertLess(abs(types["q8_0"]["perplexity"] / f16["perplexity"] - 1), 0.02)
+        self.assertLess(types["q4_0"]["kl"]["mean"], types["q4_0 plain"]["kl"]["mean"])
+        self.assertTrue(document["advice"])
+
+    def test_texts_that_are_too_short_are_refused(self):
+        error = self.check_fails(4, "kv-quality", REAL_MODEL, "-", text="A few words.")
+        self.assertIn("fewer than a window of 2048", error)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,1 @@
+model = Model.load_with_params("./model.gguf", ModelParams(n_gpu_layers=20))

@@ -1,0 +1,1 @@
+mullama run llama3.2:1b "Hello!" --gpu-layers 20

@@ -1,0 +1,337 @@
+#include <gtest/gtest.h>
+#include <map>
+
+#include "server/routes.hpp"
+
+namespace mullama::server {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A service whose answers are scripted, to see what the wire formats make of them and of requests.
+class Script final : public Service {
+ public:
+  std::vector<Delta> deltas;
+  std::optional<Error> failure;  // after the deltas
+  Summary summary;
+  GenerationRequest last;
+
+  class Answer final : public Generation {
+   public:
+    explicit Answer(Script& script) : script_(script) {}
+    Result<std::optional<Delta>> next() override {
+      if (at_ < script_.deltas.size()) return script_.deltas[at_++];
+      if (script_.failure) return tl::unexpected<Error>(*script_.failure);
+      return std::nullopt;
+    }
+    const Summary& summary() const override { return script_.summary; }
+    const std::string& model() const override { return name_; }
+
+   private:
+    Script& script_;
+    size_t at_ = 0;
+    std::string name_ = "m:latest";
+  };
+
+  Result<std::unique_ptr<Generation>> generate(GenerationRequest request) override {
+    last = std::move(request);
+    if (last.model == "missing") return fail(ErrorCode::not_found, "model 'missing' not found");
+    if (last.model == "busy") return fail(ErrorCode::unavailable, "server busy, please try again");
+    return std::make_unique<Answer>(*this);
+  }
+  Result<Embeddings> embed(EmbedRequest) override {
+    Embeddings out;
+    out.vectors = {{1.0f, -0.5f}};
+    return out;
+  }
+  Result<std::vector<text::TokenId>> tokenize(const std::string&, std::string_view, bool, bool) override {
+    return std::vector<text::TokenId>{};
+  }
+  Result<std::string> detokenize(const std::string&, const std::vector<text::TokenId>&) override {
+    return "";
+  }
+  Result<std::string> token_piece(const std::string&, text::TokenId) override { return ""; }
+  Result<std::string> apply_template(const std::string&, const text::ChatInput&) override { return ""; }
+  Result<uint32_t> count_tokens(const std::string&, const text::ChatInput&) override { return 11; }
+  Result<std::vector<store::ModelEntry>> list() override { return std::vector<store::ModelEntry>{}; }
+  Result<ModelDescription> show(const std::string&) override { return fail(ErrorCode::not_found, "none"); }
+  std::vector<RunningModel> running() override { return {}; }
+  Status load(const std::string&, std::optional<KeepAlive>, std::optional<uint32_t>) override { return {}; }
+  Status unload(const std::string&) override { return {}; }
+  std::string default_model() override { return "m"; }
+  const store::Store& store() override { return store_; }
+
+ private:
+  store::Store store_{store::StoreFolders{}};
+};
+
+class Collector final : public StreamWriter {
+ public:
+  bool write(std::string_view bytes) override {
+    text += bytes;
+    return true;
+  }
+  std::string text;
+};
+
+class WireFormats : public testing::Test {
+ protected:
+  WireFormats() {
+    add_openai_routes(router_, script_);
+    add_anthropic_routes(router_, script_);
+    script_.summary.prompt_tokens = 11;
+    script_.summary.generated = 3;
+  }
+
+  /// The reply's body; its status in status_.
+  std::string post(const std::string& path, const std::string& body) {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = path;
+    request.body = body;
+    const Router::Match match = router_.find("POST", path);
+    if (match.handler == nullptr) return "no handler";
+    auto made = (*match.handler)(request);
+    HttpReply reply;
+    if (made) {
+      reply = std::move(*made);
+    } else {
+      reply = router_.render(
+          {http_status(made.error().code), made.error().code, made.error().message, "req_1"}, path);
+    }
+    status_ = reply.status;
+    if (!reply.stream) return reply.body;
+    Collector collector;
+    reply.stream(collector);
+    return collector.text;
+  }
+  /// The JSON of each event; "[DONE]" as a string.
+  std::vector<Json> events(const std::string& path, const std::string& body) {
+    std::vector<Json> out;
+    std::string text = post(path, body);
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = text.find("\n\n", begin);
+      const std::string event = text.substr(begin, end - begin);
+      const std::string data = event.substr(event.find("data: ") + 6);
+      out.push_back(data == "[DONE]" ? Json(data) : Json::parse(data));
+      if (event.starts_with("event: ")) {
+        EXPECT_EQ(event.substr(7, event.find('\n') - 7), out.back()["type"]);
+      }
+      begin = end + 2;
+    }
+    return out;
+  }
+  void script_a_call() {
+    Delta thought;
+    thought.thinking = "hm";
+    Delta words;
+    words.text = "One moment.";
+    Delta call;
+    call.tool_calls.push_back({"call_1", "f", {{"a", 1}}});
+    script_.deltas = {thought, words, call};
+    script_.summary.called_tools = true;
+  }
+
+  Script script_;
+  Router router_;
+  int status_ = 0;
+};
+
+const char* const kChat = R"({"model": "m", "messages": [{"role": "user", "content": "x"}])";
+
+TEST_F(WireFormats, OpenAiStreamsThoughtsWordsAndCalls) {
+  script_a_call();
+  const auto chunks =
+      events("/v1/chat/completions",
+             std::string(kChat) + R"(, "stream": true, "stream_options": {"include_usage": true}})");
+  ASSERT_EQ(chunks.size(), 7u);
+  EXPECT_EQ(chunks[0]["choices"][0]["delta"], Json::parse(R"({"role": "assistant", "content": ""})"));
+  EXPECT_EQ(chunks[1]["choices"][0]["delta"]["reasoning"], "hm");
+  EXPECT_EQ(chunks[2]["choices"][0]["delta"]["content"], "One moment.");
+  EXPECT_EQ(
+      chunks[3]["choices"][0]["delta"]["tool_calls"],
+      Json::parse(
+          R"([{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}])"));
+  EXPECT_EQ(chunks[4]["choices"][0]["finish_reason"], "tool_calls");
+  EXPECT_TRUE(chunks[5]["choices"].empty());
+  EXPECT_EQ(chunks[5]["usage"]["total_tokens"], 14);
+  EXPECT_EQ(chunks[6], "[DONE]");
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(chunks[i]["id"], chunks[0]["id"]);
+    EXPECT_EQ(chunks[i]["object"], "chat.completion.chunk");
+  }
+}
+
+TEST_F(WireFormats, OpenAiErrorsBeforeAndWithinAStream) {
+  EXPECT_EQ(
+      Json::parse(post("/v1/chat/completions",
+                       R"({"model": "missing", "messages": [{"role": "user", "content": "x"}]})")),
+      Json::parse(
+          R"({"error": {"message": "model 'missing' not found", "type": "not_found_error", "param": null, "code": null}})"));
+  EXPECT_EQ(status_, 404);
+  EXPECT_EQ(Json::parse(post("/v1/chat/completions", "{"))["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(status_, 400);
+  post("/v1/chat/completions",
+       R"({"model": "busy", "stream": true, "messages": [{"role": "user", "content": "x"}]})");
+  EXPECT_EQ(status_, 503);
+  script_.failure = Error{ErrorCode::internal, "it broke"};
+  post("/v1/chat/completions", std::string(kChat) + R"(, "stream": true})");
+  EXPECT_EQ(status_, 500);  // nothing was said yet
+  Delta words;
+  words.text = "a";
+  script_.deltas = {words};
+  const auto chunks = events("/v1/chat/completions", std::string(kChat) + R"(, "stream": true})");
+  EXPECT_EQ(status_, 200);
+  EXPECT_EQ(chunks.back()["error"]["message"], "it broke");
+}
+
+TEST_F(WireFormats, AnthropicStreamsBlocks) {
+  script_a_call();
+  const auto chunks = events("/v1/messages", std::string(kChat) + R"(, "max_tokens": 9, "stream": true})");
+  std::vector<std::string> types;
+  for (const Json& chunk : chunks) types.push_back(chunk["type"]);
+  const std::vector<std::string> expected{"message_start",       "ping",
+                                          "content_block_start", "content_block_delta",
+                                          "content_block_stop",  "content_block_start",
+                                          "content_block_delta", "content_block_stop",
+                                          "content_block_start", "content_block_delta",
+                                          "content_block_stop",  "message_delta",
+                                          "message_stop"};
+  EXPECT_EQ(types, expected);
+  EXPECT_EQ(chunks[0]["message"]["usage"]["input_tokens"], 11);
+  EXPECT_EQ(chunks[3]["delta"]["thinking"], "hm");
+  EXPECT_EQ(chunks[6]["delta"]["text"], "One moment.");
+  EXPECT_EQ(chunks[8]["content_block"]["name"], "f");
+  EXPECT_EQ(chunks[9]["delta"]["partial_json"], "{\"a\":1}");
+  EXPECT_EQ(chunks[9]["index"], 2);
+  EXPECT_EQ(chunks[11]["delta"]["stop_reason"], "tool_use");
+  const Json whole = Json::parse(post("/v1/messages", std::string(kChat) + R"(, "max_tokens": 9})"));
+  EXPECT_EQ(whole["content"].size(), 3u);
+  EXPECT_EQ(whole["content"][2]["input"]["a"], 1);
+}
+
+TEST_F(WireFormats, AnthropicErrors) {
+  const Json missing = Json::parse(
+      post("/v1/messages",
+           R"({"model": "missing", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]})"));
+  EXPECT_EQ(missing["type"], "error");
+  EXPECT_EQ(missing["error"]["type"], "not_found_error");
+  EXPECT_EQ(missing["request_id"], "req_1");
+  EXPECT_EQ(Json::parse(post("/v1/messages", std::string(kChat) + "}"))["error"]["message"],
+            "max_tokens: is required");
+  EXPECT_EQ(
+      Json::parse(post(
+          "/v1/messages",
+          R"({"model": "busy", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]})"))["error"]
+                                                                                                   ["type"],
+      "overloaded_error");
+  Delta words;
+  words.text = "a";
+  script_.deltas = {words};
+  script_.failure = Error{ErrorCode::internal, "it broke"};
+  const auto chunks = events("/v1/messages", std::string(kChat) + R"(, "max_tokens": 9, "stream": true})");
+  EXPECT_EQ(chunks.back(),
+            Json::parse(R"({"type": "error", "error": {"type": "api_error", "message": "it broke"}})"));
+}
+
+TEST_F(WireFormats, AnthropicConversationsBecomeOurs) {
+  post("/v1/messages",
+       R"({"model": "m", "max_tokens": 5, "system": [{"type": "text", "text": "s"}], "stop_sequences": ["q"],
+    "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}], "tool_choice": {"type": "tool", "name": "f"},
+    "messages": [{"role": "user", "content": "x"},
+      {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "t"},
+        {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]},
+      {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "r"}, {"type": "text", "text": "u"}]}]})");
+  EXPECT_EQ(status_, 200);
+  const auto& chat = std::get<text::ChatInput>(script_.last.prompt);
+  EXPECT_EQ(chat.messages,
+            Json::parse(R"([{"role": "system", "content": "s"}, {"role": "user", "content": "x"},
+    {"role": "assistant", "content": "t", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}],
+     "reasoning_content": "hm"},
+    {"role": "tool", "tool_call_id": "1", "content": "r"}, {"role": "user", "content": "u"}])"));
+  EXPECT_EQ(script_.last.format.kind, OutputFormat::Kind::tool_call);
+  EXPECT_EQ(script_.last.stop, std::vector<std::string>{"q"});
+  EXPECT_EQ(script_.last.max_tokens, 5);
+}
+
+TEST_F(WireFormats, ResponsesTellEveryStepInOrder) {
+  script_a_call();
+  const auto all = events("/v1/responses", R"({"model": "m", "input": "x", "stream": true})");
+  std::vector<std::string> types;
+  for (size_t i = 0; i < all.size(); ++i) {
+    types.push_back(all[i]["type"]);
+    EXPECT_EQ(all[i]["sequence_number"], i);
+  }
+  const std::vector<std::string> expected{"response.created",
+                                          "response.in_progress",
+                                          "response.output_item.added",
+                                          "response.reasoning_summary_part.added",
+                                          "response.reasoning_summary_text.delta",
+                                          "response.reasoning_summary_text.done",
+                                          "response.reasoning_summary_part.done",
+                                          "response.output_item.done",
+                                          "response.output_item.added",
+                                          "response.content_part.added",
+                                          "response.output_text.delta",
+                                          "response.output_text.done",
+                                          "response.content_part.done",
+                                          "response.output_item.done",
+                                          "response.output_item.added",
+                                          "response.function_call_arguments.delta",
+                                          "response.function_call_arguments.done",
+                                          "response.output_item.done",
+                                          "response.completed"};
+  EXPECT_EQ(types, expected);
+  EXPECT_EQ(all.back()["response"]["output"].size(), 3u);
+  EXPECT_EQ(all.back()["response"]["usage"]["total_tokens"], 14);
+}
+
+TEST_F(WireFormats, SamplingStopsAndFormatsArePassedOn) {
+  post("/v1/chat/completions",
+       std::string(kChat) + R"(, "temperature": 0, "top_k": 5, "seed": 7, "stop": ["a", ""], "max_tokens": 1,
+    "max_completion_tokens": 2, "logit_bias": {"5": -100, "6": 1.5}, "frequency_penalty": 0.5, "unknown": {}, "logprobs": true,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, "reasoning_effort": "low"})");
+  EXPECT_EQ(status_, 200);
+  std::map<std::string, sampling::ParameterValue> options(script_.last.options.begin(),
+                                                          script_.last.options.end());
+  EXPECT_EQ(std::get<int64_t>(options.at("temperature")), 0);
+  EXPECT_EQ(std::get<int64_t>(options.at("top_k")), 5);
+  EXPECT_EQ(std::get<int64_t>(options.at("seed")), 7);
+  EXPECT_EQ(std::get<std::string>(options.at("logit_bias")), "5=-inf,6=1.5");
+  EXPECT_EQ(script_.last.max_tokens, 2);
+  EXPECT_EQ(script_.last.stop, std::vector<std::string>{"a"});
+  EXPECT_EQ(script_.last.top_logprobs, 0);
+  EXPECT_EQ(script_.last.format.kind, OutputFormat::Kind::schema);
+  EXPECT_TRUE(script_.last.think && script_.last.think->on);
+  EXPECT_FLOAT_EQ(script_.last.sampler.temperature, 1.0f);
+}
+
+TEST_F(WireFormats, EmbeddingsAsBase64AreLittleEndianFloats) {
+  const Json reply =
+      Json::parse(post("/v1/embeddings", R"({"model": "m", "input": "x", "encoding_format": "base64"})"));
+  EXPECT_EQ(reply["data"][0]["embedding"], "AACAPwAAAL8=");
+}
+
+TEST_F(WireFormats, BadRequestsAreSaidSo) {
+  for (const char* rest :
+       {R"("messages": [])", R"("messages": "x")", R"("messages": [1])", R"("messages": [{"role": "king"}])",
+        R"("messages": [{"role": "user", "content": 1}])",
+        R"("messages": [{"role": "user", "content": [1]}])",
+        R"("messages": [{"role": "user", "content": "x"}], "n": 2)",
+        R"("messages": [{"role": "user", "content": "x"}], "tools": [1])",
+        R"("messages": [{"role": "user", "content": "x"}], "tool_choice": "required")",
+        R"("messages": [{"role": "user", "content": "x"}], "response_format": {"type": "x"})",
+        R"("messages": [{"role": "user", "content": "x"}], "stop": [1])",
+        R"("messages": [{"role": "user", "content": "x"}], "logit_bias": {"a": 1})",
+        R"("messages": [{"role": "user", "content": "x"}], "temperature": [])",
+        R"("messages": [{"role": "user", "content": "x"}], "seed": 1.5)",
+        R"("messages": [{"role": "user", "content": "x"}], "max_tokens": 1e300)"}) {
+    const std::string body = std::string("{\"model\": \"m\", ") + rest + "}";
+    EXPECT_EQ(Json::parse(post("/v1/chat/completions", body))["error"]["type"], "invalid_request_error")
+        << body;
+    EXPECT_EQ(status_, 400) << body;
+  }
+}
+
+}  // namespace
+}  // namespace mullama::server
