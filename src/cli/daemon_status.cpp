@@ -62,13 +62,14 @@ std::string model_rows(const Json& models) {
 }
 
 std::string pool_rows(const Json& report) {
-  std::vector<std::vector<std::string>> rows{{"DEVICE", "POOL", "BYTES", "", "PEAK", "RESIDENT", "LOCKED"}};
+  std::vector<std::vector<std::string>> rows{
+      {"DEVICE", "POOL", "BYTES", "", "PLANNED", "PEAK", "RESIDENT", "LOCKED"}};
   for (const Json& pool : report.at("pools")) {
     const Json residency = pool.value("residency", Json::object());
     rows.push_back({pool.at("device").get<std::string>(), pool.at("pool").get<std::string>(),
                     fmt::format("{}", pool.at("bytes").get<uint64_t>()), bytes(pool.at("bytes")),
-                    bytes(pool.at("peak")), bytes(residency.value("resident", Json())),
-                    bytes(residency.value("locked", Json()))});
+                    bytes(pool.at("planned")), bytes(pool.at("peak")),
+                    bytes(residency.value("resident", Json())), bytes(residency.value("locked", Json()))});
   }
   return table(rows);
 }
@@ -85,13 +86,14 @@ std::string describe(const Json& report, const server::DaemonAddress& address) {
     out += fmt::format("  {}: {} in pools", name, bytes(device.at("bytes")));
     if (device.at("budget").is_number())
       out += fmt::format(", {} of the budget of {}", bytes(device.at("counted")), bytes(device.at("budget")));
-    out += device.at("budget").is_number() ? "\n" : ", no budget\n";
+    out += fmt::format("{}, {} unaccounted\n", device.at("budget").is_number() ? "" : ", no budget",
+                       bytes(device.at("unaccounted")));
   }
   const Json& process = report.at("process");
   out += fmt::format("  resident: {} ({} anonymous, {} clean file pages), locked {}, swapped {}\n",
                      bytes(process.at("resident")), bytes(process.at("anonymous")),
                      bytes(process.at("clean")), bytes(process.at("locked")), bytes(process.at("swapped")));
-  const Json& remainder = report.at("remainder");
+  const Json& remainder = report.at("operating_system");
   out += fmt::format("  outside the pools: code {}, heap {}, stacks {}, other files {}\n",
                      bytes(remainder.at("code")), bytes(remainder.at("heap")), bytes(remainder.at("stacks")),
                      bytes(remainder.at("files")));

@@ -1,7 +1,6 @@
-#include <map>
 #include <unistd.h>
 
-#include "memory/residency.hpp"
+#include "engine/memory_report.hpp"
 #include "server/native_routes.hpp"
 #include "server/ollama_json.hpp"
 
@@ -13,12 +12,6 @@ using Json = nlohmann::ordered_json;
 
 double uptime(const ServerState& state) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - state.started).count();
-}
-
-Json to_json(const memory::Residency& residency) {
-  return {{"mapped", residency.mapped}, {"resident", residency.resident},
-          {"clean", residency.clean},   {"anonymous", residency.anonymous},
-          {"locked", residency.locked}, {"swapped", residency.swapped}};
 }
 
 Json model_json(const RunningModel& model) {
@@ -76,46 +69,17 @@ class Metrics {
 }  // namespace
 
 Result<Json> memory_status(ServerState& state) {
-  memory::Ledger& ledger = state.service->ledger();
-  MULLAMA_ASSIGN(const memory::ProcessMemory process, memory::measure_process(ledger));
-  const memory::Usage usage = ledger.usage();
-  Json pools = Json::array();
-  std::map<memory::Device, uint64_t> totals{{memory::kHost, 0}};
-  for (const memory::Usage::Row& row : usage.rows) {
-    totals[row.device] += row.bytes;
-    Json entry = {{"device", memory::device_name(row.device)},
-                  {"pool", memory::pool_name(row.pool)},
-                  {"bytes", row.bytes},
-                  {"peak", row.peak}};
-    if (row.device == memory::kHost) entry["residency"] = to_json(process.in(row.pool));
-    pools.push_back(std::move(entry));
-  }
-  Json devices = Json::array();
-  for (const auto& [device, bytes] : totals) {
-    const auto budget = ledger.budget(device);
-    const bool all = ledger.budget_mapped(device) == memory::MappedWeights::count;
-    devices.push_back({{"device", memory::device_name(device)},
-                       {"bytes", bytes},
-                       {"counted", all ? bytes : bytes - usage.in(device, memory::Pool::weights_mapped)},
-                       {"budget", budget ? Json(*budget) : Json()}});
-  }
+  MULLAMA_ASSIGN(const engine::MemoryReport report, engine::measure_memory(state.service->ledger()));
   Json models = Json::array();
   for (const RunningModel& model : state.service->running()) models.push_back(model_json(model));
   const ServiceCounters& counters = state.service->counters();
-  return Json{{"pid", ::getpid()},
-              {"devices", devices},
-              {"pools", pools},
-              {"process", to_json(process.process)},
-              {"remainder",
-               {{"code", process.remainder.code},
-                {"heap", process.remainder.heap},
-                {"stacks", process.remainder.stacks},
-                {"files", process.remainder.files},
-                {"other", process.remainder.other}}},
-              {"models", models},
-              {"requests", counters.requests.load()},
-              {"prefix_bytes_reused", counters.reused_bytes.load()},
-              {"uptime_seconds", uptime(state)}};
+  Json status = {{"pid", ::getpid()}, {"uptime_seconds", uptime(state)}};
+  const nlohmann::json measured = engine::to_json(report);
+  for (const auto& [name, value] : measured.items()) status[name] = value;
+  status["models"] = std::move(models);
+  status["requests"] = counters.requests.load();
+  status["prefix_bytes_reused"] = counters.reused_bytes.load();
+  return status;
 }
 
 std::string metrics_text(ServerState& state) {
@@ -127,7 +91,13 @@ std::string metrics_text(ServerState& state) {
                        memory::pool_name(row.pool));
   };
   out.begin("memory_bytes", "gauge", "Bytes of the ledger by device and pool.");
-  for (const auto& row : usage.rows) out.value(row.bytes, pool_labels(row));
+  for (const auto& row : usage.rows) {
+    if (row.bytes != 0 || row.planned != 0) out.value(row.bytes, pool_labels(row));
+  }
+  out.begin("memory_planned_bytes", "gauge", "What the plans of the loaded models say of the same pools.");
+  for (const auto& row : usage.rows) {
+    if (row.bytes != 0 || row.planned != 0) out.value(row.planned, pool_labels(row));
+  }
   out.begin("memory_peak_bytes", "gauge", "The most that a pool has held.");
   for (const auto& row : usage.rows) out.value(row.peak, pool_labels(row));
   if (const auto budget = ledger.budget(memory::kHost)) {

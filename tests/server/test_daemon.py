@@ -79,6 +79,9 @@ class Memory(unittest.TestCase):
             self.assertEqual(figures(memory), {(device, pool): int(value) for device, pool, value in found})
             for (device, pool), value in figures(memory).items():
                 self.assertRegex(text, rf"(?m)^\s*{device}\s+{re.escape(pool)}\s+{value}\s")
+            planned = re.findall(r'^mullama_memory_planned_bytes\{device="(.*)",pool="(.*)"\} (\d+)$', metrics, re.M)
+            self.assertEqual({(pool["device"], pool["pool"]): pool["planned"] for pool in memory["pools"]},
+                             {(device, pool): int(value) for device, pool, value in planned})
             host = memory["devices"][0]
             self.assertEqual(host["bytes"], sum(figures(memory).values()))
             self.assertLessEqual(host["counted"], host["budget"])
@@ -86,7 +89,7 @@ class Memory(unittest.TestCase):
             self.assertIn(MODEL, text)
             # The ledger against the system: all that is resident is in a pool or in the remainder.
             resident = sum(pool.get("residency", {}).get("resident", 0) for pool in memory["pools"])
-            self.assertEqual(memory["process"]["resident"], resident + sum(memory["remainder"].values()))
+            self.assertEqual(memory["process"]["resident"], resident + memory["operating_system"]["total"])
 
     def test_unloading_returns_to_the_ledger_before(self):
         with Server("--parallel", "2", "--ctx-size", "1024") as server:

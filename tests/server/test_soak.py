@@ -117,4 +117,4 @@ class Soak(unittest.TestCase):
         for name in (MODEL, "twin"):
             server.post("/api/generate", {"model": name, "keep_alive": 0, "stream": False})
         self.assertTrue(server.wait_until(lambda: server.running() is None, 60))
-        return server.get("/memory")[1]["remainder"]["heap"]
+        return server.get("/memory")[1]["operating_system"]["heap"]
