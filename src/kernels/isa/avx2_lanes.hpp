@@ -144,7 +144,7 @@ struct Avx2Lanes {
     return _cvtsh_ss(half);
   }
   MULLAMA_LANE uint16_t float_to_half(float x) {
-    return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT);
+    return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT)));
   }
   MULLAMA_LANE float half_at(const void* p) {
     uint16_t half;
