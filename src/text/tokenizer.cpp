@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/checked.hpp"
+#include "memory/reservation.hpp"
 #include "text/encoders.hpp"
 #include "text/special_tokens.hpp"
 #include "text/unicode.hpp"
@@ -248,12 +249,12 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, EncodeOpti
                 "a text of {} bytes is too long to tokenize; at most {} are allowed", text.size(),
                 kMaxTextBytes);
   }
-  memory::Charge charge;
+  memory::Reservation reservation;
   if (text.size() > kSmallTextBytes) {
     memory::Ledger ledger = state.ledger;
     const uint64_t bytes = MergeScratch::bytes_needed(text.size()) + text.size() * kOtherBytesPerByte;
-    MULLAMA_ASSIGN(charge,
-                   ledger.charge(memory::Pool::runtime, memory::kHost, bytes, "tokenizing a long text"));
+    MULLAMA_ASSIGN(reservation,
+                   memory::Reservation::make(ledger, memory::Pool::runtime, bytes, "tokenizing a long text"));
   }
 
   std::vector<TokenId> out;

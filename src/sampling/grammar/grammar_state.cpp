@@ -11,8 +11,7 @@ namespace mullama::sampling {
 
 namespace {
 
-constexpr size_t kSlots = 16;  // masks remembered: a string or number is many tokens in one state
-constexpr uint64_t kChargeUnit = uint64_t{256} << 10;
+constexpr size_t kSlots = 16;        // masks remembered: a string or number is many tokens in one state
 constexpr uint32_t kWorthARun = 12;  // nodes of a subtree, below which looking at each is cheaper
 
 tl::unexpected<Error> too_ambiguous() {
@@ -41,15 +40,22 @@ std::string printable(std::string_view text) {
 
 GrammarState::GrammarState(Grammar grammar, std::shared_ptr<const VocabularyTrie> trie,
                            memory::Ledger& ledger)
-    : grammar_(std::move(grammar)), trie_(std::move(trie)), ledger_(ledger), states_(grammar_.automaton()) {}
+    : grammar_(std::move(grammar)),
+      trie_(std::move(trie)),
+      states_(grammar_.automaton()),
+      reserved_(ledger, memory::Pool::runtime, "the grammar's states") {}
 
 Result<GrammarState> GrammarState::create(Grammar grammar, std::shared_ptr<const VocabularyTrie> trie,
                                           memory::Ledger& ledger) {
   try {
     GrammarState state(std::move(grammar), std::move(trie), ledger);
     const uint64_t words = TokenMask::words_for(state.trie_->vocab_size());
-    MULLAMA_ASSIGN(state.masks_, ledger.take(memory::Pool::runtime, kSlots * words * sizeof(uint64_t),
-                                             memory::Placement::lazy, "the grammar's masks"));
+    const uint64_t bytes = kSlots * words * sizeof(uint64_t);
+    const memory::PlanRow row{
+        memory::kHost, memory::Pool::runtime, memory::Buffer::footprint(bytes, memory::Placement::lazy), {}};
+    state.announced_masks_ = ledger.announce({&row, 1});
+    MULLAMA_ASSIGN(state.masks_,
+                   ledger.take(memory::Pool::runtime, bytes, memory::Placement::lazy, "the grammar's masks"));
     state.slots_.resize(kSlots);
     state.set_ = state.states_.start();
     if (state.set_ == ParseStates::kTooMany) return too_ambiguous();
@@ -76,26 +82,14 @@ void GrammarState::forget() {
   // Deep nesting is remembered in any case; forgetting again pays only after as much has been added.
   forget_at_ = std::max(kForgetBytes, 2 * static_cast<uint64_t>(states_.bytes()));
   for (Slot& slot : slots_) slot = {};
-  charges_.clear();
-  charged_ = 0;
+  reserved_.clear();
 }
 
 Status GrammarState::account() {
   if (states_.bytes() > forget_at_) forget();
-  for (int attempt = 0;; ++attempt) {
-    const uint64_t bytes = states_.bytes();
-    if (bytes <= charged_) return {};
-    const uint64_t more = round_up(bytes - charged_, kChargeUnit);
-    auto charge = ledger_.charge(memory::Pool::runtime, memory::kHost, more, "the grammar's states");
-    if (charge) {
-      charged_ += more;
-      charges_.push_back(std::move(*charge));
-    } else if (attempt > 0) {
-      return tl::unexpected<Error>(std::move(charge).error());
-    } else {
-      forget();
-    }
-  }
+  if (reserved_.cover(states_.bytes())) return {};
+  forget();
+  return reserved_.cover(states_.bytes());
 }
 
 Result<TokenMask> GrammarState::mask() {

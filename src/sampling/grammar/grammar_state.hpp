@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "memory/ledger.hpp"
+#include "memory/reservation.hpp"
 #include "sampling/grammar/grammar.hpp"
 #include "sampling/grammar/parse_states.hpp"
 #include "sampling/grammar/vocabulary_trie.hpp"
@@ -67,18 +67,17 @@ class GrammarState {
 
   Grammar grammar_;
   std::shared_ptr<const VocabularyTrie> trie_;
-  memory::Ledger ledger_;
   ParseStates states_;
   ParseStates::SetId set_ = ParseStates::kDead;
   bool ended_ = false;
 
+  memory::Announcement announced_masks_;
   memory::Buffer masks_;
   std::vector<Slot> slots_;
   uint64_t uses_ = 0;
   std::vector<Branch> path_;
   std::vector<TokenRange> allowed_;  // runs of the trie's tokens()
-  std::vector<memory::Charge> charges_;
-  uint64_t charged_ = 0;
+  memory::GrowingReservation reserved_;
   uint64_t forget_at_ = kForgetBytes;
 };
 
