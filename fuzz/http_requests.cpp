@@ -69,7 +69,8 @@ struct Empty {
 /// answer is not a fault of the server's.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Empty empty;
-  static server::HttpProtocol protocol(empty.router, empty.access, empty.limits, empty.counters, {});
+  static server::HttpProtocol protocol(empty.router, empty.access, empty.limits, empty.counters,
+                                       empty.service.ledger(), {});
   if (size == 0) return 0;
   const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   // No route that fetches: a fuzzer must not reach out.

@@ -8,6 +8,9 @@
 
 namespace mullama {
 
+/// The error of a failed allocation; needs no memory itself.
+[[nodiscard]] tl::unexpected<Error> no_memory_for(const char* what) noexcept;
+
 /// Runs `body`, which returns a Result; a failed allocation of the heap inside it becomes `out_of_memory` for
 /// `what`.
 template <class Body>
@@ -15,7 +18,7 @@ template <class Body>
   try {
     return std::forward<Body>(body)();
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::out_of_memory, "insufficient memory for {}", what);
+    return no_memory_for(what);
   }
 }
 

@@ -18,20 +18,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-/// A place for one sequence. Its memory is set aside when the engine is made; a request only writes into it.
-struct Engine::Slot {
-  bool session = false;  ///< Tokens stay when a request ends.
-  bool running = false;
+/// An answer under way, but for its sequence.
+struct Engine::Answering {
   RequestId id = 0;
-  std::span<TokenId> tokens;  ///< Capacity n_ctx.
-  uint32_t count = 0;         ///< Tokens of the sequence.
-  uint32_t stored = 0;        ///< Of them in the KV cache.
-  uint32_t drafted = 0;       ///< Guesses that lie behind them while a step runs.
-  SequencePages pages;
-
   Request request;
   memory::Announcement announced;
   std::optional<sampling::SamplerChain> sampler;
+  sampling::SamplerChain::State sampler_state;  ///< While it is suspended, in place of the two above.
   std::optional<TextStream> text;
   DraftLength draft_length;
   uint32_t prompt_end = 0;  ///< Tokens before generation.
@@ -39,6 +32,17 @@ struct Engine::Slot {
   uint64_t evictions_before = 0;
   Clock::time_point started;
   Clock::time_point prompt_done;
+};
+
+/// A place for one sequence. Its memory is set aside when the engine is made; a request only writes into it.
+struct Engine::Slot : Engine::Answering {
+  bool session = false;  ///< Tokens stay when a request ends.
+  bool running = false;
+  std::span<TokenId> tokens;  ///< Capacity n_ctx.
+  uint32_t count = 0;         ///< Tokens of the sequence.
+  uint32_t stored = 0;        ///< Of them in the KV cache.
+  uint32_t drafted = 0;       ///< Guesses that lie behind them while a step runs.
+  SequencePages pages;
 
   [[nodiscard]] bool decoding() const { return stored >= prompt_end; }
   [[nodiscard]] std::span<const TokenId> known() const { return tokens.first(count); }
@@ -103,15 +107,20 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<LoadedModel> model,
   return engine;
 }
 
-Status Engine::check(const Request& request) const {
+Status Engine::check(std::span<const TokenId> tokens) const {
   const auto vocabulary = static_cast<TokenId>(model_->definition().program.vocabulary);
-  for (const TokenId token : request.prompt) {
+  for (const TokenId token : tokens) {
     if (token < 0 || token >= vocabulary) {
       return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", token,
                   vocabulary);
     }
   }
-  return sampling::validate(request.sampler, static_cast<uint32_t>(vocabulary));
+  return {};
+}
+
+Status Engine::check(const Request& request) const {
+  MULLAMA_TRY(check(request.prompt));
+  return sampling::validate(request.sampler, model_->definition().program.vocabulary);
 }
 
 Result<RequestId> Engine::submit(Request request) {
@@ -159,15 +168,18 @@ Status Engine::begin(Slot& slot, RequestId id, Request request, Clock::time_poin
   return without_exceptions("the request", [&] { return start(slot, id, std::move(request), submitted); });
 }
 
-Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
-  const auto vocabulary = model_->definition().program.vocabulary;
+Result<sampling::SamplerChain> Engine::make_sampler(const sampling::SamplerParams& params,
+                                                    memory::Announcement& announced) {
   sampling::ChainOptions options;
   options.context_size = shape_.n_ctx;
   options.piece = [tokenizer = &model_->tokenizer()](TokenId token) { return tokenizer->piece(token, true); };
-  const std::vector<memory::PlanRow> rows = plan_requests(model_->definition(), shape_, request.sampler, 1);
-  slot.announced = model_->ledger().announce(rows);
-  MULLAMA_ASSIGN(slot.sampler, sampling::SamplerChain::create(request.sampler, vocabulary, model_->ledger(),
-                                                              std::move(options)));
+  announced = model_->ledger().announce(plan_requests(model_->definition(), shape_, params, 1));
+  return sampling::SamplerChain::create(params, model_->definition().program.vocabulary, model_->ledger(),
+                                        std::move(options));
+}
+
+Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
+  MULLAMA_ASSIGN(slot.sampler, make_sampler(request.sampler, slot.announced));
   slot.text.emplace(model_->tokenizer(), request.render_special, request.stop);
   slot.draft_length = DraftLength();
   slot.result = Finish();
@@ -217,7 +229,7 @@ void Engine::apply_cancellations(std::vector<Event>& events) {
     const std::lock_guard lock(cancel_mutex_);
     canceled.swap(canceled_);
   }
-  const bool all = cancel_all_.exchange(false);
+  const bool all = cancel_all_->exchange(false);
   const auto is_canceled = [&](RequestId id) {
     return all || std::find(canceled.begin(), canceled.end(), id) != canceled.end();
   };
@@ -245,6 +257,9 @@ Result<bool> Engine::step(std::vector<Event>& events) {
 
 Result<bool> Engine::advance(std::vector<Event>& events) {
   const size_t events_before = events.size();
+  // What a request has come to must not be lost for want of memory: no event from here on allocates its
+  // place.
+  events.reserve(events.size() + waiting_.size() + 2 * slots_.size() + shape_.lookup);
   apply_cancellations(events);
   admit(events);
   std::vector<Candidate> candidates;
@@ -281,8 +296,7 @@ Result<bool> Engine::advance(std::vector<Event>& events) {
       apply_cancellations(events);
       return true;
     }
-    for (const Chunk& chunk : chunks)
-      finish(*slots_[chunk.slot], FinishReason::failed, status.error(), {}, events);
+    fail_chunks(chunks, status.error(), events);
     return true;
   }
   size_t output = 0;
@@ -302,6 +316,17 @@ Result<bool> Engine::advance(std::vector<Event>& events) {
     output += 1 + drafted;
   }
   return true;
+}
+
+/// Ends the sequences of a step that failed. Where only memory was short, the newest alone: the others try
+/// again.
+void Engine::fail_chunks(std::span<const Chunk> chunks, const Error& error, std::vector<Event>& events) {
+  const auto id_of = [&](const Chunk& chunk) { return slots_[chunk.slot]->id; };
+  if (error.code == ErrorCode::out_of_memory) {
+    const auto newest = std::ranges::max_element(chunks, std::less<>(), id_of);
+    chunks = {newest, newest + 1};
+  }
+  for (const Chunk& chunk : chunks) finish(*slots_[chunk.slot], FinishReason::failed, error, {}, events);
 }
 
 /// Writes behind each decoding sequence's tokens a guess at those that follow, to be computed in one step
@@ -384,7 +409,7 @@ Status Engine::run_chunks(std::span<const Chunk> chunks, std::span<const uint32_
   batch.output_rows = output_rows;
   batch.embeddings = embeddings;
   batch.long_context = shape_.n_ctx > model_->definition().hparams.rope.original_context;
-  return model_->run(batch, kv_, output_.as<float>(), &cancel_all_);
+  return model_->run(batch, kv_, output_.as<float>(), cancel_all_.get());
 }
 
 void Engine::settle_token(Slot& slot) {
@@ -450,13 +475,21 @@ uint64_t Engine::bytes_held(const SequencePages& pages) const {
   return bytes;
 }
 
-/// Ends a request: `event` is its last one, to which held text and the result are added.
+/// Ends a request: `event` is its last one, to which held text and the result are added. It ends also where
+/// memory is short: then the text held back is lost, which makes the answer a failed one.
 void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
                     std::vector<Event>& events) {
   event.request = slot.id;
   if (slot.text) {
-    event.text += slot.text->finish();
-    slot.result.stop_string = slot.text->stop_found();
+    Status closed = without_exceptions("the end of the answer", [&]() -> Status {
+      event.text += slot.text->finish();
+      slot.result.stop_string = slot.text->stop_found();
+      return {};
+    });
+    if (!closed && !error) {
+      reason = FinishReason::failed;
+      error = std::move(closed).error();
+    }
   }
   Finish& result = slot.result;
   result.reason = reason;
@@ -480,9 +513,7 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
 
 Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows,
                           bool embeddings, const std::function<void(size_t, std::span<const float>)>& visit) {
-  Request probe;
-  probe.prompt.assign(tokens.begin(), tokens.end());
-  MULLAMA_TRY(check(probe));
+  MULLAMA_TRY(check(tokens));
   Slot& slot = *slots_[slot_index];
   if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
   if (tokens.empty()) return fail(ErrorCode::invalid_argument, "there are no tokens to compute");
@@ -493,6 +524,18 @@ Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, 
   std::copy(tokens.begin(), tokens.end(), slot.tokens.begin() + slot.count);
   const uint32_t first = slot.count;
   slot.count += static_cast<uint32_t>(tokens.size());
+  Status status = without_exceptions(
+      "the tokens", [&] { return compute_rows(slot_index, first, all_rows, embeddings, visit); });
+  if (status) return status;
+  cancel_all_->store(false);
+  truncate(slot, first);
+  return status;
+}
+
+/// Computes what a sequence has that is not stored, and shows the rows from position `first` on, or the last.
+Status Engine::compute_rows(uint32_t slot_index, uint32_t first, bool all_rows, bool embeddings,
+                            const std::function<void(size_t, std::span<const float>)>& visit) {
+  Slot& slot = *slots_[slot_index];
   const uint32_t width =
       embeddings ? model_->definition().program.embedding_width : model_->definition().program.vocabulary;
   const auto rows_at_once = static_cast<uint32_t>(output_.as<float>().size() / width);
@@ -510,14 +553,9 @@ Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, 
       wanted.resize(rows_at_once);
     }
     const uint32_t begin = slot.stored;
-    Status status = pages_.extend(slot.pages, begin, begin + step, kv_);
+    MULLAMA_TRY(pages_.extend(slot.pages, begin, begin + step, kv_));
     const Chunk chunk{slot_index, step};
-    if (status) status = run_chunks({&chunk, 1}, wanted, embeddings);
-    if (!status) {
-      cancel_all_.store(false);
-      truncate(slot, first);
-      return status;
-    }
+    MULLAMA_TRY(run_chunks({&chunk, 1}, wanted, embeddings));
     for (uint32_t i = 0; i < step; ++i) settle_token(slot);
     pages_.slide_windows(slot.pages, slot.stored);
     for (size_t i = 0; i < wanted.size(); ++i)
@@ -570,6 +608,47 @@ void Engine::truncate(Slot& slot, uint32_t count) {
     slot.stored = 0;
     slot.count = 0;
   }
+}
+
+std::shared_ptr<Engine::Answering> Engine::suspend_session() {
+  Slot& slot = *slots_.front();
+  if (!slot.running) return nullptr;
+  auto answering = std::make_shared<Answering>(std::move(static_cast<Answering&>(slot)));
+  static_cast<Answering&>(slot) = Answering();
+  slot.running = false;
+  // Its memory may be what is needed now.
+  answering->sampler_state = answering->sampler->state();
+  answering->sampler.reset();
+  answering->announced = memory::Announcement();
+  return answering;
+}
+
+Status Engine::resume_session(Answering& answering, TokenId last) {
+  Slot& slot = *slots_.front();
+  if (slot.running || slot.count == shape_.n_ctx) {
+    return fail(ErrorCode::invalid_argument, "the context has no place for an answer that goes on");
+  }
+  slot.session = true;
+  slot.tokens[slot.count++] = last;
+  Status resumed = without_exceptions("the answer", [&] { return resume(slot, answering); });
+  if (!resumed) --slot.count;
+  return resumed;
+}
+
+Status Engine::resume(Slot& slot, Answering& answering) {
+  memory::Announcement announced;
+  MULLAMA_ASSIGN(sampling::SamplerChain sampler, make_sampler(answering.request.sampler, announced));
+  sampler.restore(answering.sampler_state);
+  for (const TokenId token : slot.known()) sampler.accept(token);
+  static_cast<Answering&>(slot) = std::move(answering);
+  slot.announced = std::move(announced);
+  slot.sampler = std::move(sampler);
+  slot.evictions_before = pages_.evictions();
+  Receipt& receipt = slot.result.receipt;
+  receipt.peak_scratch = std::max(receipt.peak_scratch, model_->scratch_bytes());
+  next_id_ = std::max(next_id_, slot.id + 1);
+  slot.running = true;
+  return {};
 }
 
 void Engine::clear_session() {

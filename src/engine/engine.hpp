@@ -114,7 +114,20 @@ class Engine {
   /// Ends a request at the next step. Thread-safe.
   void cancel(RequestId request);
   /// Ends all requests, interrupting a running step. Thread-safe.
-  void cancel_all() noexcept { cancel_all_.store(true); }
+  void cancel_all() noexcept { cancel_all_->store(true); }
+  /// What cancel_all() sets: it outlives the engine for whoever may cancel while a session moves to another.
+  using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+  [[nodiscard]] const CancelFlag& cancel_flag() const { return cancel_all_; }
+  void share_cancel_flag(CancelFlag flag) { cancel_all_ = std::move(flag); }
+
+  /// An answer under way without its sequence.
+  struct Answering;
+  /// Takes the session's answer off this engine, for resume_session() of another one; null if none is under
+  /// way.
+  [[nodiscard]] std::shared_ptr<Answering> suspend_session();
+  /// Goes on with it behind the session's tokens and `last`, the last token before it, as if it had begun
+  /// here. On an error it can be resumed elsewhere.
+  [[nodiscard]] Status resume_session(Answering& answering, TokenId last);
 
   [[nodiscard]] bool idle() const;
   [[nodiscard]] size_t waiting() const { return waiting_.size(); }
@@ -151,9 +164,13 @@ class Engine {
   Engine() = default;
   [[nodiscard]] static Result<std::unique_ptr<Engine>> make(std::shared_ptr<LoadedModel> model,
                                                             const ContextParams& params);
+  [[nodiscard]] Status check(std::span<const TokenId> tokens) const;
   [[nodiscard]] Status check(const Request& request) const;
   [[nodiscard]] Result<RequestId> enqueue(Request request);
   [[nodiscard]] Status begin(Slot& slot, RequestId id, Request request, Clock::time_point submitted);
+  [[nodiscard]] Result<sampling::SamplerChain> make_sampler(const sampling::SamplerParams& params,
+                                                            memory::Announcement& announced);
+  [[nodiscard]] Status resume(Slot& slot, Answering& answering);
   [[nodiscard]] Status start(Slot& slot, RequestId id, Request request, Clock::time_point submitted);
   [[nodiscard]] Result<bool> advance(std::vector<Event>& events);
   void admit(std::vector<Event>& events);
@@ -165,12 +182,15 @@ class Engine {
   void settle_token(Slot& slot);
   void choose_tokens(Slot& slot, uint32_t drafted, size_t first_row, std::vector<Event>& events);
   void choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
+  void fail_chunks(std::span<const Chunk> chunks, const Error& error, std::vector<Event>& events);
   void finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
               std::vector<Event>& events);
   [[nodiscard]] std::span<float> output_row(size_t row) const;
   [[nodiscard]] uint64_t bytes_held(const SequencePages& pages) const;
   void truncate(Slot& slot, uint32_t count);
   void clear(Slot& slot);
+  Status compute_rows(uint32_t slot_index, uint32_t first, bool all_rows, bool embeddings,
+                      const std::function<void(size_t, std::span<const float>)>& visit);
   Status visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows, bool embeddings,
                     const std::function<void(size_t, std::span<const float>)>& visit);
 
@@ -186,7 +206,7 @@ class Engine {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::deque<Waiting> waiting_;
   RequestId next_id_ = 1;
-  std::atomic<bool> cancel_all_{false};
+  CancelFlag cancel_all_ = std::make_shared<std::atomic<bool>>(false);
   std::mutex cancel_mutex_;
   std::vector<RequestId> canceled_;
 };

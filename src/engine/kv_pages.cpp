@@ -70,6 +70,7 @@ Result<KvPages> KvPages::create(const backend::Program& program, std::span<const
 }
 
 void KvPages::push_free(Group& group, uint32_t page) {
+  if (poisoned_ != nullptr) poisoned_->poison_page(static_cast<uint32_t>(&group - groups_.data()), page);
   group.pages[page].newer = group.first_free;
   group.first_free = page;
   ++group.free;

@@ -77,6 +77,10 @@ class KvPages {
   /// At most this many pages of group 0 are kept for reuse by no sequence; the least recently used go first.
   void set_cache_limit(uint32_t pages) { cache_limit_ = pages; }
 
+  /// Fills each page with NaN as it becomes free, so that whoever reads what another sequence left there
+  /// shows. For tests; `kv` outlives its use.
+  void poison_freed(backend::KvStore& kv) { poisoned_ = &kv; }
+
   struct Counts {
     uint32_t total = 0;
     uint32_t used = 0;    ///< Held by sequences.
@@ -130,6 +134,7 @@ class KvPages {
   uint64_t next_serial_ = 1;
   uint64_t evictions_ = 0;
   uint32_t cache_limit_ = UINT32_MAX;
+  backend::KvStore* poisoned_ = nullptr;
 };
 
 }  // namespace mullama::engine

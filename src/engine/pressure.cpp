@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/byte_size.hpp"
+#include "base/without_exceptions.hpp"
 #include "engine/fit.hpp"
 
 namespace mullama::engine {
@@ -47,9 +48,24 @@ std::string describe(const ContextParams& params) {
                      kernels::kv_type_name(params.value_type));
 }
 
-Status restore(Engine& engine, std::span<const TokenId> tokens) {
-  if (tokens.empty()) return {};
-  return engine.evaluate_in_session(tokens, false, [](size_t, std::span<const float>) {});
+/// What a session holds apart from its engine.
+struct Session {
+  std::vector<TokenId> tokens;
+  std::shared_ptr<Engine::Answering> answering;
+  Engine::CancelFlag cancel;
+};
+
+Result<std::unique_ptr<Engine>> make_for(const Session& session, const std::shared_ptr<LoadedModel>& model,
+                                         const ContextParams& params) {
+  MULLAMA_ASSIGN(std::unique_ptr<Engine> engine, Engine::create(model, params));
+  engine->share_cancel_flag(session.cancel);
+  std::span<const TokenId> tokens = session.tokens;
+  // An answer computes the last token itself, for its logits.
+  if (session.answering) tokens = tokens.first(tokens.size() - 1);
+  if (!tokens.empty())
+    MULLAMA_TRY(engine->evaluate_in_session(tokens, false, [](size_t, std::span<const float>) {}));
+  if (session.answering) MULLAMA_TRY(engine->resume_session(*session.answering, session.tokens.back()));
+  return engine;
 }
 
 }  // namespace
@@ -89,24 +105,25 @@ Result<NextContext> next_context(const Engine& full, const ContextParams& params
 
 Result<std::string> grow_session(std::unique_ptr<Engine>& engine, ContextParams& params, uint32_t cells) {
   MULLAMA_ASSIGN(const NextContext next, next_context(*engine, params, cells));
-  const std::vector<TokenId> tokens(engine->session_tokens().begin(), engine->session_tokens().end());
   const std::shared_ptr<LoadedModel> model = engine->shared_model();
-  // Both at once were never planned.
-  engine.reset();
-  auto larger = Engine::create(model, next.params);
-  if (larger) {
-    if (Status restored = restore(**larger, tokens); restored) {
+  return without_exceptions("the larger context", [&]() -> Result<std::string> {
+    Session session;
+    session.tokens.assign(engine->session_tokens().begin(), engine->session_tokens().end());
+    session.cancel = engine->cancel_flag();
+    session.answering = engine->suspend_session();
+    // Both at once were never planned.
+    engine.reset();
+    auto larger = make_for(session, model, next.params);
+    if (larger) {
       engine = std::move(*larger);
       params = next.params;
       return next.announcement;
     }
-  }
-  Error error = larger ? Error{ErrorCode::out_of_memory, "the larger context could not be filled"}
-                       : std::move(larger).error();
-  larger = tl::unexpected<Error>(Error{});
-  MULLAMA_ASSIGN(engine, Engine::create(model, params));
-  MULLAMA_TRY(restore(*engine, tokens));
-  return tl::unexpected<Error>(std::move(error));
+    const Error error = std::move(larger).error();
+    MULLAMA_ASSIGN(engine, make_for(session, model, params));
+    if (error.code == ErrorCode::canceled) session.cancel->store(true);
+    return tl::unexpected<Error>(error);
+  });
 }
 
 }  // namespace mullama::engine

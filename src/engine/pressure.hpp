@@ -21,8 +21,9 @@ struct NextContext {
                                                uint32_t cells);
 
 /// Replaces `engine`, made with `params`, by the next context for `cells` positions, and computes the
-/// session's tokens again in it, so that it goes on as if it had been made so. On an error the session is as
-/// it was, or, if even that has no room any more, empty.
+/// session's tokens again in it, so that it goes on as if it had been made so; so does an answer under way.
+/// On an error the session and its answer are as they were, or, if even that has no room any more, `engine`
+/// is null. A cancel meanwhile is an error, and ends the answer at its next step.
 [[nodiscard]] Result<std::string> grow_session(std::unique_ptr<Engine>& engine, ContextParams& params,
                                                uint32_t cells);
 

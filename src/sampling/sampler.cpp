@@ -143,6 +143,12 @@ void SamplerChain::accept(TokenId token) {
   history_.push(token, piece_ && dry_window_ > 0 && breakers_.push(piece_(token)));
 }
 
+void SamplerChain::restore(const State& state) {
+  seed_ = state.seed;
+  random_ = state.random;
+  mirostat_ = state.mirostat;
+}
+
 void SamplerChain::reset() {
   history_.clear();
   breakers_.clear();

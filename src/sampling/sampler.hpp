@@ -51,6 +51,16 @@ class SamplerChain {
   /// Adds a token of the prompt or the answer to the history that penalties and DRY look at.
   void accept(TokenId token);
 
+  /// What a choice depends on beside the parameters and the history.
+  struct State {
+    uint64_t seed = 0;
+    Random random{0};
+    Mirostat mirostat;
+  };
+  [[nodiscard]] State state() const { return {seed_, random_, mirostat_}; }
+  /// Goes on where another chain of the same parameters was; the history is the caller's to give again.
+  void restore(const State& state);
+
   /// Forgets the history and starts the random sequence of the seed over: the state right after create().
   void reset();
 

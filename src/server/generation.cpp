@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/without_exceptions.hpp"
+
 namespace mullama::server {
 
 namespace {
@@ -9,6 +11,10 @@ namespace {
 using sampling::SamplerParams;
 
 constexpr std::chrono::milliseconds kPatience{100};
+// A token's text in an answer that is gathered, and in its JSON.
+constexpr uint64_t kBytesAToken = 256;
+// The same of a token with its probability, which OpenAI's format also spells out byte by byte.
+constexpr uint64_t kBytesALogProb = 1024;
 using text::TokenId;
 
 /// Ollama's spelling of parameters that the table has under another name.
@@ -178,33 +184,39 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
   return prepared;
 }
 
-LocalGeneration::LocalGeneration(ModelPool::Lease lease, std::shared_ptr<Answer> answer,
-                                 PreparedRequest&& prepared, std::vector<TokenId> prompt,
+LocalGeneration::LocalGeneration(ModelPool::Lease lease, std::unique_ptr<text::AnswerReader> reader,
                                  std::function<bool()> client_gone, ServiceCounters& counters,
                                  std::chrono::steady_clock::time_point since)
     : lease_(std::move(lease)),
-      answer_(std::move(answer)),
-      reader_(std::move(prepared.reader)),
-      wants_log_probs_(prepared.request.sampler.n_probs >= 0),
+      reader_(std::move(reader)),
+      memory_(lease_->model->ledger(), memory::Pool::runtime, "an answer"),
       client_gone_(std::move(client_gone)),
       counters_(counters),
       since_(since) {
   summary_.load_seconds = lease_.load_seconds();
-  summary_.tokens = std::move(prompt);
 }
 
 LocalGeneration::~LocalGeneration() {
-  if (ended_) return;
+  if (ended_ || !answer_) return;
   ++counters_.canceled;
   lease_->worker->cancel(answer_);
+}
+
+Status LocalGeneration::submit(engine::Request request) {
+  wants_log_probs_ = request.sampler.n_probs >= 0;
+  bytes_a_token_ = kBytesAToken + kBytesALogProb * static_cast<uint64_t>(request.sampler.n_probs + 1);
+  summary_.tokens = request.prompt;
+  MULLAMA_ASSIGN(answer_, lease_->worker->submit(std::move(request)));
+  return {};
 }
 
 TokenLogProb LocalGeneration::named(TokenId id, float log_prob) const {
   return {id, lease_->model->tokenizer().piece(id, true), log_prob};
 }
 
-void LocalGeneration::add(const engine::Event& event, Delta& delta) {
+Status LocalGeneration::add(const engine::Event& event, Delta& delta) {
   if (event.token >= 0) {
+    MULLAMA_TRY(memory_.cover((summary_.tokens.size() + 1) * bytes_a_token_));
     summary_.tokens.push_back(event.token);
     if (wants_log_probs_) {
       ChosenToken chosen{named(event.token, event.logprob), {}};
@@ -213,12 +225,13 @@ void LocalGeneration::add(const engine::Event& event, Delta& delta) {
       delta.tokens.push_back(std::move(chosen));
     }
   }
-  if (event.text.empty()) return;
+  if (event.text.empty()) return {};
   text::AnswerParts parts;
   reader_->feed(event.text, parts);
   delta.text += parts.text;
   delta.thinking += parts.thinking;
   std::ranges::move(parts.tool_calls, std::back_inserter(delta.tool_calls));
+  return {};
 }
 
 Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
@@ -260,8 +273,12 @@ Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
 
 Result<std::optional<Delta>> LocalGeneration::next() {
   if (ended_) return std::nullopt;
+  return without_exceptions("the answer", [&] { return wait(); });
+}
+
+Result<std::optional<Delta>> LocalGeneration::wait() {
   while (true) {
-    const std::vector<engine::Event> events = answer_->take(kPatience);
+    MULLAMA_ASSIGN(const std::vector<engine::Event> events, answer_->take(kPatience));
     // Asked for in time's measure, not in that of tokens: whoever gathers a whole answer writes nothing
     // meanwhile.
     if (const auto now = std::chrono::steady_clock::now(); now - last_look_ >= kPatience) {
@@ -271,7 +288,7 @@ Result<std::optional<Delta>> LocalGeneration::next() {
     if (events.empty()) continue;
     Delta delta;
     for (const engine::Event& event : events) {
-      add(event, delta);
+      MULLAMA_TRY(add(event, delta));
       if (event.finish) MULLAMA_TRY(finish(*event.finish, delta));
     }
     if (!delta.tool_calls.empty()) summary_.called_tools = true;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "memory/reservation.hpp"
 #include "server/local_service.hpp"
 #include "server/model_pool.hpp"
 #include "server/service.hpp"
@@ -28,23 +29,28 @@ struct PreparedRequest {
 /// An answer by a worker of this process.
 class LocalGeneration final : public Generation {
  public:
-  LocalGeneration(ModelPool::Lease lease, std::shared_ptr<Answer> answer, PreparedRequest&& prepared,
-                  std::vector<text::TokenId> prompt, std::function<bool()> client_gone,
-                  ServiceCounters& counters, std::chrono::steady_clock::time_point since);
+  LocalGeneration(ModelPool::Lease lease, std::unique_ptr<text::AnswerReader> reader,
+                  std::function<bool()> client_gone, ServiceCounters& counters,
+                  std::chrono::steady_clock::time_point since);
   ~LocalGeneration() override;
 
+  /// Queues the request, once.
+  [[nodiscard]] Status submit(engine::Request request);
   Result<std::optional<Delta>> next() override;
   const Summary& summary() const override { return summary_; }
   const std::string& model() const override { return lease_->name; }
 
  private:
-  void add(const engine::Event& event, Delta& delta);
+  [[nodiscard]] Status add(const engine::Event& event, Delta& delta);
+  [[nodiscard]] Result<std::optional<Delta>> wait();
   [[nodiscard]] Status finish(const engine::Finish& finish, Delta& delta);
   [[nodiscard]] TokenLogProb named(text::TokenId id, float log_prob) const;
 
   ModelPool::Lease lease_;
   std::shared_ptr<Answer> answer_;
   std::unique_ptr<text::AnswerReader> reader_;
+  memory::GrowingReservation memory_;
+  uint64_t bytes_a_token_ = 0;  ///< Of what is gathered of the answer, by us and by who asked.
   bool wants_log_probs_ = false;
   std::function<bool()> client_gone_;
   ServiceCounters& counters_;

@@ -8,6 +8,9 @@
 #include <random>
 #include <strings.h>
 
+#include "memory/reservation.hpp"
+#include "server/json_body.hpp"
+
 namespace mullama::server {
 
 namespace {
@@ -90,10 +93,18 @@ class Exchange final : public httplib::Stream {
   bool must_close = false;
   bool rendered = false;  ///< The reply is ours; else the library refused the request before we saw it.
   httplib::Request* raw = nullptr;
-  HttpRequest request;
+  memory::Reservation body_memory;
+  memory::Reservation document_memory;
+  HttpRequest request;  // last: goes before what holds its memory in the account
 };
 
 thread_local Exchange* current_exchange = nullptr;
+
+// Where not even an error can be put together.
+constexpr std::string_view kOutOfMemory =
+    "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json; charset=utf-8\r\n"
+    "Content-Length: 25\r\nConnection: close\r\n\r\n"
+    R"({"error":"out of memory"})";
 
 /// Hands a reply's pieces to the library as chunks.
 class ChunkWriter final : public StreamWriter {
@@ -133,8 +144,13 @@ std::string_view too_many_connections() {
 class HttpProtocol::Engine final : public httplib::Server {
  public:
   Engine(const Router& router, const AccessRules& access, const HttpLimits& limits, HttpCounters& counters,
-         std::function<void(const HttpLogEntry&)> log)
-      : router_(router), access_(access), limits_(limits), counters_(counters), log_(std::move(log)) {
+         memory::Ledger ledger, std::function<void(const HttpLogEntry&)> log)
+      : router_(router),
+        access_(access),
+        limits_(limits),
+        counters_(counters),
+        ledger_(std::move(ledger)),
+        log_(std::move(log)) {
     svr_sock_ = 0;  // the library takes an invalid one for a server that is shutting down
     set_keep_alive_timeout(std::chrono::duration_cast<std::chrono::seconds>(limits.idle_time).count());
     set_keep_alive_max_count(1'000'000);
@@ -160,8 +176,13 @@ class HttpProtocol::Engine final : public httplib::Server {
     Exchange exchange(bytes, limits_, remote);
     current_exchange = &exchange;
     bool closed = false;
-    const bool ok = process_request(exchange, close_after, closed,
-                                    [&](httplib::Request& raw) { prepare(exchange, raw); });
+    bool ok = false;
+    try {
+      ok = process_request(exchange, close_after, closed,
+                           [&](httplib::Request& raw) { prepare(exchange, raw); });
+    } catch (const std::bad_alloc&) {
+      if (exchange.silent()) exchange.write(kOutOfMemory.data(), kOutOfMemory.size());
+    }
     current_exchange = nullptr;
     if (!ok && exchange.silent() && (exchange.head_too_large || exchange.timed_out)) refuse_head(exchange);
     return ok && !closed && !exchange.must_close && exchange.is_writable();
@@ -238,6 +259,38 @@ class HttpProtocol::Engine final : public httplib::Server {
     return std::nullopt;
   }
 
+  /// Adds a piece to the body. It grows by doubling, as strings do, but into memory that the ledger granted;
+  /// the old bytes stay counted until they were moved.
+  Status append_to_body(Exchange& exchange, std::string_view piece) {
+    std::string& body = exchange.request.body;
+    const size_t size = body.size() + piece.size();
+    if (size > exchange.body_memory.bytes()) {
+      const auto announced = number(exchange.request.header("Content-Length")).value_or(0);
+      const size_t known = std::min<uint64_t>(announced, limits_.body_bytes);
+      const size_t room = std::max({size, known, 2 * body.size()});
+      MULLAMA_ASSIGN(auto memory, memory::Reservation::make(ledger_, memory::Pool::runtime, room,
+                                                            "the body of a request"));
+      body.reserve(room);
+      exchange.body_memory = std::move(memory);
+    }
+    body += piece;
+    return {};
+  }
+
+  /// Reads a whole body, and reserves what will be made of it.
+  Status read_whole_body(Exchange& exchange, const httplib::ContentReader* reader, bool& too_large) {
+    const std::string& body = exchange.request.body;
+    MULLAMA_TRY(read_body(exchange, reader, [&](std::string_view piece) -> Status {
+      too_large = body.size() + piece.size() > limits_.body_bytes;
+      if (too_large) return fail(ErrorCode::invalid_argument, "too large");
+      return append_to_body(exchange, piece);
+    }));
+    MULLAMA_ASSIGN(exchange.document_memory,
+                   memory::Reservation::make(ledger_, memory::Pool::runtime, bytes_of_document(body),
+                                             "what a request's body says"));
+    return {};
+  }
+
   /// Reads the body piece by piece.
   static Status read_body(Exchange& exchange, const httplib::ContentReader* reader, const BodySink& sink) {
     const bool has_body = exchange.request.headers.contains("Content-Length") ||
@@ -277,22 +330,21 @@ class HttpProtocol::Engine final : public httplib::Server {
       return (*match.handler)(request);
     }
     bool too_large = false;
-    const Status read = read_body(exchange, reader, [&](std::string_view piece) -> Status {
-      too_large = request.body.size() + piece.size() > limits_.body_bytes;
-      if (too_large) return fail(ErrorCode::invalid_argument, "too large");
-      request.body += piece;
-      return {};
-    });
+    const Status read = read_whole_body(exchange, reader, too_large);
     if (too_large) {
       return HttpReply::failure(
           413, ErrorCode::invalid_argument,
           fmt::format("the request body is longer than the limit of {} bytes", limits_.body_bytes));
     }
-    if (!read) {
-      return HttpReply::failure(read.error().code == ErrorCode::timeout ? 408 : 400, read.error().code,
-                                read.error().message);
-    }
+    if (!read)
+      return HttpReply::failure(body_status(read.error().code), read.error().code, read.error().message);
     return (*match.handler)(request);
+  }
+
+  /// The status of a body that could not be read.
+  static int body_status(ErrorCode code) {
+    if (code == ErrorCode::timeout) return 408;
+    return code == ErrorCode::canceled ? 400 : http_status(code);
   }
 
   static HttpReply refusal(HttpError error) {
@@ -345,7 +397,6 @@ class HttpProtocol::Engine final : public httplib::Server {
 
   void handle(Exchange& exchange, const httplib::ContentReader* reader, httplib::Response& response) {
     HttpReply reply = guarded(exchange, reader);
-    exchange.rendered = true;
     if (exchange.must_close) close_connection(exchange);
     if (const std::string_view origin = exchange.request.header("Origin");
         !origin.empty() && access_.origin_allowed(origin)) {
@@ -354,11 +405,16 @@ class HttpProtocol::Engine final : public httplib::Server {
     }
     for (const auto& [name, value] : reply.headers) response.set_header(name, value);
     response.status = reply.status;
-    record(exchange, reply.status);
-    if (!reply.stream) {
-      if (!reply.content_type.empty()) response.set_content(reply.body, reply.content_type);
-      return;
+    if (reply.stream) {
+      send_stream(exchange, std::move(reply), response);
+    } else if (!reply.content_type.empty()) {
+      response.set_content(reply.body, reply.content_type);
     }
+    exchange.rendered = true;
+    record(exchange, response.status);
+  }
+
+  static void send_stream(Exchange& exchange, HttpReply reply, httplib::Response& response) {
     const auto provide = [&exchange, write = std::move(reply.stream)](size_t, httplib::DataSink& sink) {
       ChunkWriter writer(sink, exchange);
       try {
@@ -385,7 +441,12 @@ class HttpProtocol::Engine final : public httplib::Server {
     if (exchange.rendered) return HandlerResponse::Unhandled;
     if (exchange.request.id.empty()) exchange.request.id = draw_id();
     std::string message = "the request is not HTTP/1.1 as this server knows it";
-    if (exchange.head_too_large) {
+    ErrorCode code = ErrorCode::invalid_argument;
+    if (response.headers.erase("EXCEPTION_WHAT") > 0) {
+      // Our handlers let nothing through but what memory was too short for behind them.
+      code = ErrorCode::out_of_memory;
+      message = "out of memory";
+    } else if (exchange.head_too_large) {
       response.status = 431;
       message = fmt::format("the request's headers are longer than {} bytes", limits_.header_bytes);
     } else if (exchange.timed_out) {
@@ -394,8 +455,8 @@ class HttpProtocol::Engine final : public httplib::Server {
     } else if (response.status == 414) {
       message = "the request's address is too long";
     }
-    const HttpReply reply = router_.render(
-        {response.status, ErrorCode::invalid_argument, message, exchange.request.id}, exchange.request.path);
+    const HttpReply reply =
+        router_.render({response.status, code, message, exchange.request.id}, exchange.request.path);
     response.status = reply.status;
     response.set_content(reply.body, reply.content_type);
     response.headers.erase("Connection");
@@ -409,9 +470,12 @@ class HttpProtocol::Engine final : public httplib::Server {
     ++counters_.requests;
     if (status >= 500) ++counters_.server_errors;
     if (status >= 400 && status < 500) ++counters_.client_errors;
-    if (log_) {
+    if (!log_) return;
+    try {
       log_({exchange.request.remote, exchange.request.method, exchange.request.path, status,
             std::chrono::duration<double>(Clock::now() - exchange.started).count()});
+    } catch (const std::bad_alloc&) {
+      // The reply matters more than its line in the log.
     }
   }
 
@@ -419,12 +483,15 @@ class HttpProtocol::Engine final : public httplib::Server {
   const AccessRules& access_;
   const HttpLimits& limits_;
   HttpCounters& counters_;
+  memory::Ledger ledger_;
   std::function<void(const HttpLogEntry&)> log_;
 };
 
 HttpProtocol::HttpProtocol(const Router& router, const AccessRules& access, const HttpLimits& limits,
-                           HttpCounters& counters, std::function<void(const HttpLogEntry&)> log)
-    : engine_(std::make_unique<Engine>(router, access, limits, counters, std::move(log))) {}
+                           HttpCounters& counters, memory::Ledger ledger,
+                           std::function<void(const HttpLogEntry&)> log)
+    : engine_(std::make_unique<Engine>(router, access, limits, counters, std::move(ledger), std::move(log))) {
+}
 
 HttpProtocol::~HttpProtocol() = default;
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "memory/ledger.hpp"
 #include "server/access.hpp"
 #include "server/http.hpp"
 
@@ -61,11 +62,12 @@ struct HttpLogEntry {
 };
 
 /// Reads requests from a connection and writes replies: HTTP/1.1 over cpp-httplib, which only this class's
-/// source knows. Thread-safe.
+/// source knows. Whole bodies, and what is made of them, are reserved in the ledger until the reply is done.
+/// Thread-safe.
 class HttpProtocol {
  public:
   HttpProtocol(const Router& router, const AccessRules& access, const HttpLimits& limits,
-               HttpCounters& counters, std::function<void(const HttpLogEntry&)> log);
+               HttpCounters& counters, memory::Ledger ledger, std::function<void(const HttpLogEntry&)> log);
   ~HttpProtocol();
 
   /// Answers one request. False if the connection is to be closed after it.

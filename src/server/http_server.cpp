@@ -137,18 +137,19 @@ Result<int> listen_on(const std::string& host, uint16_t port) {
 
 }  // namespace
 
-HttpServer::HttpServer(Router router, AccessRules access, const HttpLimits& limits,
+HttpServer::HttpServer(Router router, AccessRules access, const HttpLimits& limits, memory::Ledger ledger,
                        std::function<void(const HttpLogEntry&)> log)
     : router_(std::move(router)),
       access_(std::move(access)),
       limits_(limits),
-      protocol_(router_, access_, limits_, counters_, std::move(log)) {}
+      protocol_(router_, access_, limits_, counters_, std::move(ledger), std::move(log)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::bind(const std::string& host, uint16_t port, Router router,
                                                      AccessRules access, const HttpLimits& limits,
+                                                     memory::Ledger ledger,
                                                      std::function<void(const HttpLogEntry&)> log) {
   std::unique_ptr<HttpServer> server(
-      new HttpServer(std::move(router), std::move(access), limits, std::move(log)));
+      new HttpServer(std::move(router), std::move(access), limits, std::move(ledger), std::move(log)));
   MULLAMA_ASSIGN(server->listener_, listen_on(host, port));
   server->port_ = bound_port(server->listener_);
   server->wakeup_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -198,26 +199,7 @@ void HttpServer::serve() {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       continue;
     }
-    {
-      const std::lock_guard lock(mutex_);
-      if (connections_.size() >= limits_.connections) {
-        ++counters_.refused_connections;
-        const std::string_view refusal = too_many_connections();
-        static_cast<void>(::send(connection, refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-        ::close(connection);
-        continue;
-      }
-      connections_.insert(connection);
-      counters_.open_connections.store(static_cast<uint32_t>(connections_.size()));
-    }
-    try {
-      std::thread([this, connection, remote = address_text(address)] {
-        serve_connection(connection, remote);
-      }).detach();
-    } catch (const std::system_error&) {
-      // The system gives no thread: as if there were too many connections.
-      close_connection(connection);
-    }
+    open_connection(connection, address);
   }
   // Nobody is to wait in the queue of a socket that is not served.
   ::close(std::exchange(listener_, -1));
@@ -225,7 +207,29 @@ void HttpServer::serve() {
   empty_.wait(lock, [&] { return connections_.empty(); });
 }
 
-/// Takes a connection off the list.
+/// Gives a connection its thread; where there are too many already, or the system has none to give, it is
+/// refused.
+void HttpServer::open_connection(int connection, const sockaddr_storage& address) {
+  try {
+    const std::lock_guard lock(mutex_);
+    if (connections_.size() < limits_.connections) {
+      connections_.insert(connection);
+      counters_.open_connections.store(static_cast<uint32_t>(connections_.size()));
+      std::thread([this, connection, remote = address_text(address)] {
+        serve_connection(connection, remote);
+      }).detach();
+      return;
+    }
+  } catch (const std::system_error&) {
+  } catch (const std::bad_alloc&) {
+  }
+  ++counters_.refused_connections;
+  const std::string_view refusal = too_many_connections();
+  static_cast<void>(::send(connection, refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  close_connection(connection);
+}
+
+/// Takes a connection off the list, if it is there.
 void HttpServer::close_connection(int connection) {
   const std::lock_guard lock(mutex_);
   connections_.erase(connection);

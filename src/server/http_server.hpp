@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <sys/socket.h>
 #include <thread>
 #include <unordered_set>
 
@@ -20,6 +21,7 @@ class HttpServer {
   [[nodiscard]] static Result<std::unique_ptr<HttpServer>> bind(const std::string& host, uint16_t port,
                                                                 Router router, AccessRules access,
                                                                 const HttpLimits& limits,
+                                                                memory::Ledger ledger,
                                                                 std::function<void(const HttpLogEntry&)> log);
   ~HttpServer();
 
@@ -35,10 +37,11 @@ class HttpServer {
   void stop();
 
  private:
-  HttpServer(Router router, AccessRules access, const HttpLimits& limits,
+  HttpServer(Router router, AccessRules access, const HttpLimits& limits, memory::Ledger ledger,
              std::function<void(const HttpLogEntry&)> log);
   void wake() const;
   void close_connection(int connection);
+  void open_connection(int connection, const sockaddr_storage& address);
   void serve_connection(int connection, const std::string& remote);
 
   Router router_;

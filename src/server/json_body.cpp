@@ -8,6 +8,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// A value is up to 48 bytes in its container, which may have grown to twice its size and is held beside the
+// old one meanwhile, and an allocation of its own; a document, a conversation and a template's values are
+// copies of each other.
+constexpr uint64_t kBytesAValue = 512;
+// A byte of text is in each of those copies and in the prompt, which may have grown to twice its size; as
+// tokens it is up to three times four bytes.
+constexpr uint64_t kBytesAByte = 24;
+
 /// Whether brackets outside of strings nest deeper than the limit. The parser itself would not mind, but
 /// whoever walks the result would.
 bool too_deep(std::string_view text) {
@@ -37,6 +45,19 @@ const Json* member(const Json& object, std::string_view name) {
 }
 
 }  // namespace
+
+uint64_t bytes_of_document(std::string_view body) {
+  uint64_t values = 1;
+  bool in_string = false;
+  for (size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (c == '"') in_string = !in_string;
+    if (in_string && c == '\\') ++i;
+    // Each value but the first stands behind one of these.
+    if (!in_string && (c == ',' || c == '[' || c == '{')) ++values;
+  }
+  return values * kBytesAValue + body.size() * kBytesAByte;
+}
 
 Result<Json> parse_body(std::string_view body) {
   if (body.find_first_not_of(" \t\r\n") == std::string_view::npos)

@@ -16,6 +16,10 @@ inline constexpr size_t kMaxJsonDepth = 128;
 /// that is not JSON, nesting beyond kMaxJsonDepth, or another value than an object.
 [[nodiscard]] Result<nlohmann::ordered_json> parse_body(std::string_view body);
 
+/// The most heap that a request with this body takes until it is answered: the document, the conversation
+/// made of it, the prompt as text and as tokens. Measured by tests, not exact.
+[[nodiscard]] uint64_t bytes_of_document(std::string_view body);
+
 /// Members of a request. A missing or null member is none; another type is `invalid_argument` naming the
 /// member.
 [[nodiscard]] Result<std::optional<std::string>> text_member(const nlohmann::ordered_json& object,

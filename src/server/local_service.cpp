@@ -11,6 +11,9 @@ namespace {
 
 using text::TokenId;
 
+// A number of an embedding, as computed, as JSON whose list may have grown to twice its size, and as text.
+constexpr uint64_t kBytesAnEmbeddedValue = 128;
+
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -68,13 +71,11 @@ Result<std::unique_ptr<Generation>> LocalService::generate(GenerationRequest req
   if (!lease) return refuse(lease.error());
   auto prepared = prepare_request(**lease, request);
   if (!prepared) return refuse(prepared.error());
-  std::vector<TokenId> prompt = prepared->request.prompt;
-  engine::Request work = prepared->request;
-  auto answer = (*lease)->worker->submit(std::move(work));
-  if (!answer) return refuse(answer.error());
-  return std::make_unique<LocalGeneration>(std::move(*lease), std::move(*answer), std::move(*prepared),
-                                           std::move(prompt), std::move(request.client_gone), counters_,
-                                           since);
+  auto generation = std::make_unique<LocalGeneration>(std::move(*lease), std::move(prepared->reader),
+                                                      std::move(request.client_gone), counters_, since);
+  if (Status queued = generation->submit(std::move(prepared->request)); !queued)
+    return refuse(queued.error());
+  return generation;
 }
 
 Result<Embeddings> LocalService::embed(EmbedRequest request) {
@@ -85,10 +86,13 @@ Result<Embeddings> LocalService::embed(EmbedRequest request) {
   const text::Tokenizer& tokenizer = lease->model->tokenizer();
   const uint32_t cells = std::min(lease->plan.shape.n_ctx, request.num_ctx.value_or(UINT32_MAX));
   Embeddings out;
+  out.memory.emplace(pool_.ledger(), memory::Pool::runtime, "embeddings");
+  const uint64_t bytes_a_vector = kBytesAnEmbeddedValue * lease->model->definition().program.embedding_width;
   out.model = lease->name;
   out.load_seconds = lease.load_seconds();
   for (const std::string& input : request.inputs) {
     MULLAMA_ASSIGN(std::vector<TokenId> tokens, tokenizer.encode(input, {true, false}));
+    MULLAMA_TRY(out.memory->cover((out.vectors.size() + 1) * bytes_a_vector));
     if (tokens.empty()) {
       return fail(ErrorCode::invalid_argument, "an input without text has no embedding");
     }

@@ -40,6 +40,27 @@ struct ModelPool::Candidate {
   engine::Plan plan;
 };
 
+/// A place in the queue of those who wait for a load, given back however the wait ends.
+class ModelPool::Place {
+ public:
+  Place(ModelPool& pool, std::unique_lock<std::mutex>& lock, uint64_t ticket)
+      : pool_(pool), lock_(lock), ticket_(ticket) {
+    pool_.queue_.push_back(ticket_);
+  }
+  ~Place() {
+    if (!lock_.owns_lock()) lock_.lock();
+    std::erase(pool_.queue_, ticket_);
+    pool_.changed_.notify_all();
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+ private:
+  ModelPool& pool_;
+  std::unique_lock<std::mutex>& lock_;
+  uint64_t ticket_;
+};
+
 ModelPool::ModelPool(ServiceSettings settings, const store::Store& store, memory::Ledger ledger)
     : settings_(std::move(settings)), store_(store), ledger_(std::move(ledger)) {
   janitor_ = std::thread([this] { expire(); });
@@ -114,7 +135,11 @@ void ModelPool::depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std:
   std::erase(entries_, entry);
   ++departing_;
   lock.unlock();
-  log(fmt::format("unloading {}", entry->name));
+  try {
+    log(fmt::format("unloading {}", entry->name));
+  } catch (const std::bad_alloc&) {
+    // Unloading is what helps now; it does without its line in the log.
+  }
   entry.reset();
   lock.lock();
   --departing_;
@@ -204,11 +229,7 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
     return fail(ErrorCode::unavailable, "server busy, please try again. {} requests wait for models to load",
                 queue_.size());
   const uint64_t ticket = next_ticket_++;
-  queue_.push_back(ticket);
-  const auto leave = [&] {
-    std::erase(queue_, ticket);
-    changed_.notify_all();
-  };
+  const Place place(*this, lock, ticket);
   Result<Lease> result = fail(ErrorCode::timeout, "loading '{}' took too long", candidate.name);
   bool planned = false;
   while (true) {
@@ -280,7 +301,6 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
       break;
     }
   }
-  leave();
   return result;
 }
 

@@ -115,6 +115,7 @@ class ModelPool {
  private:
   using Clock = LoadedEntry::Clock;
   struct Candidate;
+  class Place;
   enum class Room : uint8_t { there, wait };
 
   [[nodiscard]] Result<Candidate> prepare(const Wish& wish) const;

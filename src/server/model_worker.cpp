@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/without_exceptions.hpp"
+
 namespace mullama::server {
 
 namespace {
@@ -28,16 +30,21 @@ engine::Event canceled_event() {
 
 }  // namespace
 
-std::vector<engine::Event> Answer::take(std::chrono::milliseconds patience) {
+Result<std::vector<engine::Event>> Answer::take(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
-  news_.wait_for(lock, patience, [&] { return !events_.empty(); });
+  news_.wait_for(lock, patience, [&] { return lost_ || !events_.empty(); });
+  if (lost_) return no_memory_for("the answer");
   return std::exchange(events_, {});
 }
 
-void Answer::give(engine::Event event) {
+void Answer::give(engine::Event event) noexcept {
   {
     const std::lock_guard lock(mutex_);
-    events_.push_back(std::move(event));
+    try {
+      events_.push_back(std::move(event));
+    } catch (const std::bad_alloc&) {
+      lost_ = true;
+    }
   }
   news_.notify_one();
 }
@@ -50,6 +57,8 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   engine::Engine& engine = *worker->engine_;
   worker->shape_ = engine.shape();
   worker->max_queue_ = params.max_queue;
+  worker->active_.reserve(worker->shape_.n_sequences);
+  worker->starting_.reserve(worker->shape_.n_sequences);
   // A block of the cache is a page in every group.
   uint64_t block = 0;
   for (uint32_t g = 0; g < worker->shape_.kv.group_pages.size(); ++g) {
@@ -93,15 +102,10 @@ Result<std::shared_ptr<Answer>> ModelWorker::submit(engine::Request request) {
   return answer;
 }
 
-void ModelWorker::cancel(const std::shared_ptr<Answer>& answer) {
+void ModelWorker::cancel(const std::shared_ptr<Answer>& answer) noexcept {
   const std::lock_guard lock(mutex_);
   answer->canceled_ = true;
-  if (answer->running_) {
-    engine_->cancel(*answer->running_);
-    return;
-  }
-  if (std::erase_if(jobs_, [&](const Job& job) { return job.answer == answer; }) > 0)
-    answer->give(canceled_event());
+  std::erase_if(jobs_, [&](const Job& job) { return job.answer == answer; });
 }
 
 Result<std::vector<float>> ModelWorker::embed(std::vector<text::TokenId> tokens,
@@ -114,6 +118,7 @@ Result<std::vector<float>> ModelWorker::embed(std::vector<text::TokenId> tokens,
   news_.notify_all();
   while (!embedding->done) {
     embedded_.wait_for(lock, std::chrono::milliseconds(100));
+    if (stopping_ && !embedding->done) return fail(ErrorCode::canceled, "the server is stopping");
     if (embedding->done || !client_gone || !client_gone()) continue;
     std::erase_if(jobs_, [&](const Job& job) { return job.embedding == embedding; });
     return fail(ErrorCode::canceled, "the client has gone");
@@ -143,7 +148,12 @@ void ModelWorker::publish_state() {
   state.kv_bytes_used = engine_->kv_bytes_used();
   state.cache_bytes = cached_bytes();
   state.evictions = engine_->pages().evictions();
-  state.slots = engine_->slots();
+  try {
+    state.slots = engine_->slots();
+  } catch (const std::bad_alloc&) {
+    // The counts are told all the same; the list is there again after the next step.
+    state.slots.clear();
+  }
   const std::lock_guard lock(mutex_);
   state_ = std::move(state);
 }
@@ -156,38 +166,60 @@ void ModelWorker::begin(Job job) {
     engine::Event event;
     event.finish.emplace();
     event.finish->reason = engine::FinishReason::failed;
-    event.finish->error = id.error();
+    event.finish->error = std::move(id).error();
     event.finish->queue_seconds = waited;
     return job.answer->give(std::move(event));
   }
-  active_.emplace_back(*id, job.answer);
-  const std::lock_guard lock(mutex_);
-  job.answer->running_ = *id;
   job.answer->queued_ = waited;
-  if (job.answer->canceled_) engine_->cancel(*id);
+  active_.emplace_back(*id, std::move(job.answer));
 }
 
 void ModelWorker::compute(Embedding& embedding) {
   std::vector<float> pooled;
   const size_t count = embedding.tokens.size();
-  const Status status = engine_->embed(embedding.tokens, [&](size_t index, std::span<const float> row) {
+  const auto add = [&](size_t index, std::span<const float> row) {
     if (pooling_ == mean) {
       pooled.resize(row.size());
       for (size_t i = 0; i < row.size(); ++i) pooled[i] += row[i] / static_cast<float>(count);
     } else if (index == (pooling_ == first ? 0 : count - 1)) {
       pooled.assign(row.begin(), row.end());
     }
-  });
+  };
+  Status status = without_exceptions("an embedding", [&] { return engine_->embed(embedding.tokens, add); });
   {
     const std::lock_guard lock(mutex_);
     if (status) {
       embedding.result = std::move(pooled);
     } else {
-      embedding.result = tl::unexpected<Error>(status.error());
+      embedding.result = tl::unexpected<Error>(std::move(status).error());
     }
     embedding.done = true;
   }
   embedded_.notify_all();
+}
+
+/// Tells the engine of answers that nobody wants any more. What memory is too short for now is told before
+/// the next step.
+void ModelWorker::apply_cancellations() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, answer] : active_) {
+    if (!answer->canceled_) continue;
+    try {
+      engine_->cancel(id);
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+  }
+}
+
+/// A step that failed as a whole may be tried again; the newest request makes room for the others.
+void ModelWorker::fail_newest(Error error) {
+  const std::lock_guard lock(mutex_);
+  const auto newest =
+      std::find_if(active_.rbegin(), active_.rend(), [](const auto& one) { return !one.second->canceled_; });
+  if (newest == active_.rend()) return;
+  newest->second->canceled_ = true;
+  newest->second->failure_ = std::move(error);
 }
 
 void ModelWorker::dispatch(std::vector<engine::Event>& events) {
@@ -198,8 +230,10 @@ void ModelWorker::dispatch(std::vector<engine::Event>& events) {
     const std::shared_ptr<Answer> answer = found->second;
     if (event.finish) {
       event.finish->queue_seconds += answer->queued_;
-      const std::lock_guard lock(mutex_);
-      answer->running_.reset();
+      if (answer->failure_ && event.finish->reason == engine::FinishReason::canceled) {
+        event.finish->reason = engine::FinishReason::failed;
+        event.finish->error = std::move(answer->failure_);
+      }
       active_.erase(found);
     }
     answer->give(std::move(event));
@@ -207,38 +241,35 @@ void ModelWorker::dispatch(std::vector<engine::Event>& events) {
   events.clear();
 }
 
+/// Waits for something to do. The engine gets only what starts at once, so that the order of all kinds of
+/// work is kept here. False when there will be no more.
+bool ModelWorker::take_jobs() {
+  std::unique_lock lock(mutex_);
+  if (engine_->idle()) news_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+  if (stopping_) return false;
+  size_t free = shape_.n_sequences - engine_->running();
+  while (free > 0 && !jobs_.empty()) {
+    starting_.push_back(std::move(jobs_.front()));
+    jobs_.pop_front();
+    --free;
+  }
+  state_.running += starting_.size();
+  return true;
+}
+
 void ModelWorker::run() {
   std::vector<engine::Event> events;
-  while (true) {
-    std::vector<Job> starting;
-    {
-      std::unique_lock lock(mutex_);
-      if (engine_->idle()) news_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
-      if (stopping_) break;
-      // The engine gets only what starts at once, so that the order of all kinds of work is kept here.
-      size_t free = shape_.n_sequences - engine_->running();
-      while (free > 0 && !jobs_.empty()) {
-        starting.push_back(std::move(jobs_.front()));
-        jobs_.pop_front();
-        --free;
-      }
-      state_.running += starting.size();
-    }
+  while (take_jobs()) {
     // Embeddings first: they leave their sequences free again.
-    std::stable_partition(starting.begin(), starting.end(),
+    std::stable_partition(starting_.begin(), starting_.end(),
                           [](const Job& job) { return job.embedding != nullptr; });
-    for (Job& job : starting) begin(std::move(job));
+    for (Job& job : starting_) begin(std::move(job));
+    starting_.clear();
+    apply_cancellations();
     if (auto stepped = engine_->step(events); !stepped) {
-      // Not the fault of one request: all under way learn of it.
-      for (auto& [id, answer] : active_) {
-        engine_->cancel(id);
-        engine::Event event;
-        event.finish.emplace();
-        event.finish->reason = engine::FinishReason::failed;
-        event.finish->error = stepped.error();
-        answer->give(std::move(event));
-      }
-      active_.clear();
+      fail_newest(std::move(stepped).error());
+      // Where nothing is left to give up, others may give memory back.
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     // First the state, so that who has seen an answer end also sees its pages free.
     publish_state();
@@ -247,12 +278,7 @@ void ModelWorker::run() {
   for (auto& [id, answer] : active_) answer->give(canceled_event());
   const std::lock_guard lock(mutex_);
   for (Job& job : jobs_) {
-    if (job.answer) {
-      job.answer->give(canceled_event());
-    } else {
-      job.embedding->result = fail(ErrorCode::canceled, "the server is stopping");
-      job.embedding->done = true;
-    }
+    if (job.answer) job.answer->give(canceled_event());
   }
   jobs_.clear();
   embedded_.notify_all();

@@ -18,20 +18,23 @@ namespace mullama::server {
 /// One request's way through a worker: the events that its caller has not taken yet. Thread-safe.
 class Answer {
  public:
-  /// The next events, at most after `patience`; none yet if the vector is empty.
-  [[nodiscard]] std::vector<engine::Event> take(std::chrono::milliseconds patience);
+  /// The next events, at most after `patience`; none yet if the vector is empty. `out_of_memory` where one
+  /// was lost for want of memory.
+  [[nodiscard]] Result<std::vector<engine::Event>> take(std::chrono::milliseconds patience);
 
  private:
   friend class ModelWorker;
-  void give(engine::Event event);
+  void give(engine::Event event) noexcept;
 
   std::mutex mutex_;
   std::condition_variable news_;
   std::vector<engine::Event> events_;
+  bool lost_ = false;
   // Of the worker, under its mutex:
-  std::optional<engine::RequestId> running_;
   bool canceled_ = false;
+  // Of the worker's thread:
   double queued_ = 0;
+  std::optional<Error> failure_;  ///< Why it was canceled, if that was the worker's own doing.
 };
 
 struct WorkerParams {
@@ -41,7 +44,8 @@ struct WorkerParams {
 };
 
 /// Runs the requests for one model in a thread of its own, which alone touches the engine. Requests start in
-/// the order in which they came. Thread-safe.
+/// the order in which they came. Where memory is short, one request fails; the thread itself goes on.
+/// Thread-safe.
 class ModelWorker {
  public:
   [[nodiscard]] static Result<std::unique_ptr<ModelWorker>> start(std::shared_ptr<engine::LoadedModel> model,
@@ -51,8 +55,9 @@ class ModelWorker {
 
   /// `unavailable` if the queue is full. What the engine has against the request comes as an event.
   [[nodiscard]] Result<std::shared_ptr<Answer>> submit(engine::Request request);
-  /// Ends a request before the worker's next step; one that waits gives its place free at once.
-  void cancel(const std::shared_ptr<Answer>& answer);
+  /// Ends a request before the worker's next step; one that waits gives its place free at once. Nobody takes
+  /// its events any more.
+  void cancel(const std::shared_ptr<Answer>& answer) noexcept;
   /// The pooled embedding of a text. Waits for its turn, and gives up when `client_gone`.
   [[nodiscard]] Result<std::vector<float>> embed(std::vector<text::TokenId> tokens,
                                                  const std::function<bool()>& client_gone);
@@ -86,8 +91,11 @@ class ModelWorker {
   ModelWorker() = default;
   void run();
   [[nodiscard]] Status check_queue() const;
+  [[nodiscard]] bool take_jobs();
   void begin(Job job);
   void compute(Embedding& embedding);
+  void apply_cancellations();
+  void fail_newest(Error error);
   void dispatch(std::vector<engine::Event>& events);
   void publish_state();
   [[nodiscard]] uint64_t cached_bytes() const;
@@ -97,7 +105,9 @@ class ModelWorker {
   uint64_t cache_limit_ = 0;
   uint32_t max_queue_ = 0;
   uint32_t pooling_ = 0;
-  std::vector<std::pair<engine::RequestId, std::shared_ptr<Answer>>> active_;  // of the thread
+  // Of the thread; both have room for as many as run together from the start.
+  std::vector<std::pair<engine::RequestId, std::shared_ptr<Answer>>> active_;
+  std::vector<Job> starting_;
 
   mutable std::mutex mutex_;
   std::condition_variable news_;

@@ -107,8 +107,9 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   };
   std::function<void(const HttpLogEntry&)> request_log;
   if (options.log_requests) request_log = log_request;
-  MULLAMA_ASSIGN(const auto server, HttpServer::bind(options.host, options.port, std::move(router),
-                                                     std::move(access), options.limits, request_log));
+  MULLAMA_ASSIGN(const auto server,
+                 HttpServer::bind(options.host, options.port, std::move(router), std::move(access),
+                                  options.limits, service.ledger(), request_log));
   state.http = &server->counters();
   // A mistake in what was asked for by name shows before the first request.
   for (const auto& [name, source] : models) {

@@ -14,6 +14,7 @@
 
 #include "base/result.hpp"
 #include "engine/engine.hpp"
+#include "memory/reservation.hpp"
 #include "sampling/parameter_table.hpp"
 #include "sampling/params.hpp"
 #include "store/details.hpp"
@@ -144,6 +145,7 @@ struct Embeddings {
   uint32_t prompt_tokens = 0;
   double load_seconds = 0;
   double total_seconds = 0;
+  std::optional<memory::GrowingReservation> memory;  ///< What the vectors and their reply take.
 };
 
 /// A model as it lies in the store.

@@ -1,72 +1,20 @@
 // Promise C for the heap: operator new itself fails once, at every place in turn. Each failure is an error of
 // that load, context or request; nothing leaks, and the next try is answered as before.
 
-#include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <gtest/gtest.h>
-#include <new>
 
 #include "base/without_exceptions.hpp"
 #include "engine/engine.hpp"
 #include "engine/tiny_models.hpp"
 #include "memory/fake_tree.hpp"
-
-namespace {
-
-std::atomic<bool> g_armed{false};
-std::atomic<int64_t> g_left{0};
-std::atomic<int64_t> g_alive{0};
-
-void* allocate(size_t bytes, size_t alignment) {
-  if (g_armed.load(std::memory_order_relaxed) && --g_left == 0) throw std::bad_alloc();
-  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* const memory =
-      alignment > alignof(std::max_align_t) ? std::aligned_alloc(alignment, rounded) : std::malloc(bytes);
-  if (memory == nullptr && bytes > 0) throw std::bad_alloc();
-  ++g_alive;
-  return memory;
-}
-
-void release(void* memory) {
-  if (memory != nullptr) --g_alive;
-  std::free(memory);
-}
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  return allocate(bytes == 0 ? 1 : bytes, 1);
-}
-void* operator new(size_t bytes, std::align_val_t alignment) {
-  return allocate(bytes == 0 ? 1 : bytes, static_cast<size_t>(alignment));
-}
-void operator delete(void* memory) noexcept {
-  release(memory);
-}
-void operator delete(void* memory, size_t) noexcept {
-  release(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  release(memory);
-}
-void operator delete(void* memory, size_t, std::align_val_t) noexcept {
-  release(memory);
-}
+#include "support/failing_heap.hpp"
 
 namespace mullama::engine {
 namespace {
 
-/// Fails the k-th allocation from now on while it lives.
-class Armed {
- public:
-  explicit Armed(int64_t k) {
-    g_left = k;
-    g_armed = true;
-  }
-  ~Armed() { g_armed = false; }
-  [[nodiscard]] bool reached() const { return g_left <= 0; }
-};
+using mullama::test::FailingHeap;
+using mullama::test::heap_objects;
 
 Request request_of(uint32_t first) {
   Request request;
@@ -126,13 +74,13 @@ TEST_F(HeapFailure, EveryAllocationOfALoadMayFail) {
     load_.use_mmap = use_mmap;
     memory::Ledger ledger;
     ASSERT_TRUE(LoadedModel::load(path_, load_, ledger));
-    const int64_t alive = g_alive;
+    const int64_t alive = heap_objects();
     int64_t k = 1;
     for (;; ++k) {
       bool loaded = false;
       bool reached = false;
       {
-        const Armed armed(k);
+        const FailingHeap armed(k);
         const auto model = LoadedModel::load(path_, load_, ledger);
         loaded = model.has_value();
         reached = armed.reached();
@@ -142,7 +90,7 @@ TEST_F(HeapFailure, EveryAllocationOfALoadMayFail) {
       }
       ASSERT_EQ(ledger.usage().total(memory::kHost), 0u) << k;
       ASSERT_EQ(ledger.usage().planned(memory::kHost), 0u) << k;
-      ASSERT_EQ(g_alive, alive) << k;
+      ASSERT_EQ(heap_objects(), alive) << k;
       if (!reached) {
         ASSERT_TRUE(loaded);
         break;
@@ -160,19 +108,19 @@ TEST_F(HeapFailure, EveryAllocationOfAContextMayFail) {
   ASSERT_TRUE(model);
   ASSERT_TRUE(Engine::create(*model, small_context()));
   const uint64_t held = (*model)->ledger().usage().total(memory::kHost);
-  const int64_t alive = g_alive;
+  const int64_t alive = heap_objects();
   int64_t k = 1;
   for (;; ++k) {
     bool made = false;
     bool reached = false;
     {
-      const Armed armed(k);
+      const FailingHeap armed(k);
       const auto engine = Engine::create(*model, small_context());
       made = engine.has_value();
       reached = armed.reached();
     }
     ASSERT_EQ((*model)->ledger().usage().total(memory::kHost), held) << k;
-    ASSERT_EQ(g_alive, alive) << k;
+    ASSERT_EQ(heap_objects(), alive) << k;
     if (!reached) {
       ASSERT_TRUE(made);
       break;
@@ -199,7 +147,7 @@ TEST_F(HeapFailure, EveryAllocationOfARequestMayFail) {
     Status failed;
     bool reached = false;
     {
-      const Armed armed(k);
+      const FailingHeap armed(k);
       failed = answer(**engine, tokens, events);
       reached = armed.reached();
     }

@@ -47,7 +47,7 @@ class Protocol : public ::testing::Test {
   }
 
   std::string answer(Recorded& stream) {
-    HttpProtocol protocol(router_, access_, limits_, counters_, {});
+    HttpProtocol protocol(router_, access_, limits_, counters_, ledger_, {});
     open_ = protocol.answer(stream, "127.0.0.1", false);
     return stream.output;
   }
@@ -63,6 +63,7 @@ class Protocol : public ::testing::Test {
   AccessRules access_;
   HttpLimits limits_;
   HttpCounters counters_;
+  memory::Ledger ledger_;
   bool open_ = false;
   int written_ = 0;
 };
