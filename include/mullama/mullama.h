@@ -93,6 +93,9 @@ typedef struct mullama_context_params {
   bool kv_rotate;                        /* true */
   uint32_t n_sequences;                  /* 1 */
   uint32_t lookup;                       /* 0; tokens that a step may guess from the text so far */
+  /* false; whether a full context is replaced by a larger one within the budget, in announced steps: a
+   * smaller batch, then keys and values in q8_0, then in q4_0. Each step is one line to on_warning. */
+  bool grow;
 } mullama_context_params;
 
 typedef struct mullama_sampler_params {
@@ -178,7 +181,19 @@ typedef struct mullama_result {
   mullama_receipt receipt;
   uint32_t drafted_tokens;  /* guessed by lookup, */
   uint32_t accepted_tokens; /* and of them those that were right */
+  uint64_t context_growths; /* times that a larger context took over, */
+  uint64_t kv_demotions;    /* and of them those with a smaller KV type */
 } mullama_result;
+
+/* What backs memory at this moment, as the operating system says; zeros where it does not. Bytes. */
+typedef struct mullama_residency {
+  uint64_t mapped;    /* address space */
+  uint64_t resident;  /* in memory: a share of the process's RSS */
+  uint64_t clean;     /* resident pages equal to their file, given back without a write */
+  uint64_t anonymous; /* resident pages of no file: only swap could take them */
+  uint64_t locked;    /* resident pages of locked mappings: achieved, not asked */
+  uint64_t swapped;
+} mullama_residency;
 
 /* Bytes, but for token_count and context_size. */
 typedef struct mullama_memory_info {
@@ -194,6 +209,13 @@ typedef struct mullama_memory_info {
   uint64_t tokenizer_size;
   mullama_kv_cache_type key_type;
   mullama_kv_cache_type value_type;
+  uint64_t lock_asked;    /* of weights and KV cache by use_mlock, */
+  uint64_t lock_achieved; /* and locked */
+  mullama_residency process;
+  mullama_residency weights; /* of all models of the process, mapped or owned */
+  mullama_residency kv;      /* of all contexts of the process */
+  uint64_t unaccounted;      /* sum over pools of |bytes - planned|: 0 while nothing loads */
+  uint64_t beyond_pools;     /* resident bytes in no pool: program code, heap, stacks */
 } mullama_memory_info;
 
 /* One pool of one device in the account book of the whole process. */
@@ -295,7 +317,7 @@ MULLAMA_C_API void mullama_context_cancel(mullama_context* context);
 MULLAMA_C_API mullama_status mullama_context_release_idle(mullama_context* context);
 MULLAMA_C_API uint32_t mullama_context_token_count(const mullama_context* context);
 MULLAMA_C_API uint32_t mullama_context_size(const mullama_context* context);
-/* info->struct_size must be set to sizeof(mullama_memory_info). */
+/* info->struct_size must be set to sizeof(mullama_memory_info): fields beyond it are left alone. */
 MULLAMA_C_API mullama_status mullama_context_memory_info(const mullama_context* context,
                                                          mullama_memory_info* info);
 

@@ -108,6 +108,11 @@ struct ContextParams {
   /// Tokens that a step may guess from the text so far and compute at once (prompt lookup); 0: none. Answers
   /// are the same, and sooner there where they repeat what came before. Each takes a row of logits.
   std::uint32_t lookup = 0;
+  /// Whether an answer or a prompt that fills the context goes on in a larger one, as far as the model was
+  /// trained and the budget reaches: with a smaller batch, then with keys and values in q8_0, then in q4_0,
+  /// where nothing less makes room. Each step is told as one line to ModelParams::on_warning and in the
+  /// receipt; the tokens so far are computed again.
+  bool grow = false;
 };
 
 /// How the next token is chosen. Names and defaults as users of this field know them.
@@ -173,7 +178,9 @@ struct Receipt {
   std::uint64_t peak_scratch = 0;  ///< Largest working memory of its steps.
   std::uint64_t prefix_bytes_reused = 0;
   std::uint64_t pages_evicted = 0;
-  std::uint64_t tokens_cut = 0;  ///< Always 0: nothing is cut silently.
+  std::uint64_t tokens_cut = 0;       ///< Always 0: nothing is cut silently.
+  std::uint64_t context_growths = 0;  ///< Times that a larger context took over (ContextParams::grow),
+  std::uint64_t kv_demotions = 0;     ///< and of them those with keys or values in a smaller type.
 };
 
 struct GenerateResult {
@@ -376,7 +383,8 @@ class MULLAMA_API Context {
   /// Gives the physical memory of unused KV pages back to the system.
   void release_idle();
 
-  /// These four may be called while another thread generates; counts are those after the last step.
+  /// These four may be called while another thread generates; counts are those after the last step. With
+  /// ContextParams::grow the sizes change while it does.
   [[nodiscard]] MemoryInfo memory_info() const;
   [[nodiscard]] std::uint32_t token_count() const;
   [[nodiscard]] std::uint32_t context_size() const;

@@ -1,6 +1,36 @@
 #include "api/c_api.hpp"
+#include "memory/pool.hpp"
 
 using namespace mullama::c_api;
+namespace memory = mullama::memory;
+
+namespace {
+
+mullama_residency to_c(const mullama::Residency& from) {
+  return {from.mapped, from.resident, from.clean, from.anonymous, from.locked, from.swapped};
+}
+
+void add(mullama_residency& sum, const mullama::Residency& part) {
+  sum.mapped += part.mapped;
+  sum.resident += part.resident;
+  sum.clean += part.clean;
+  sum.anonymous += part.anonymous;
+  sum.locked += part.locked;
+  sum.swapped += part.swapped;
+}
+
+/// The host's pools of these names, together.
+mullama_residency residency_of(const mullama::MemoryInfo& info, std::initializer_list<memory::Pool> pools) {
+  mullama_residency sum{};
+  for (const mullama::PoolUsage& usage : info.pools) {
+    for (const memory::Pool pool : pools) {
+      if (usage.pool == memory::pool_name(pool)) add(sum, usage.residency);
+    }
+  }
+  return sum;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -65,6 +95,13 @@ mullama_status mullama_context_memory_info(const mullama_context* context, mulla
     full.tokenizer_size = from.tokenizer_size;
     full.key_type = static_cast<mullama_kv_cache_type>(from.key_type);
     full.value_type = static_cast<mullama_kv_cache_type>(from.value_type);
+    full.lock_asked = from.lock_asked;
+    full.lock_achieved = from.lock_achieved;
+    full.process = to_c(from.residency);
+    full.weights = residency_of(from, {memory::Pool::weights_mapped, memory::Pool::weights});
+    full.kv = residency_of(from, {memory::Pool::kv});
+    full.unaccounted = from.unaccounted;
+    full.beyond_pools = from.beyond_pools;
     std::memcpy(info, &full, std::min(size, sizeof(full)));
   });
 }

@@ -24,6 +24,8 @@ void give(const mullama::GenerateResult& made, mullama_result* result) {
   result->generated_tokens = made.generated_tokens;
   result->drafted_tokens = made.drafted_tokens;
   result->accepted_tokens = made.accepted_tokens;
+  result->context_growths = made.receipt.context_growths;
+  result->kv_demotions = made.receipt.kv_demotions;
   result->prompt_seconds = made.prompt_seconds;
   result->generate_seconds = made.generate_seconds;
   result->receipt = {made.receipt.kv_bytes, made.receipt.peak_scratch, made.receipt.prefix_bytes_reused,

@@ -36,6 +36,7 @@ mullama::ContextParams to_cpp(const mullama_context_params& params) {
   out.kv_rotate = params.kv_rotate;
   out.n_sequences = params.n_sequences;
   out.lookup = params.lookup;
+  out.grow = params.grow;
   return out;
 }
 
@@ -119,6 +120,7 @@ void mullama_context_params_init(mullama_context_params* params) {
   params->kv_rotate = defaults.kv_rotate;
   params->n_sequences = defaults.n_sequences;
   params->lookup = defaults.lookup;
+  params->grow = defaults.grow;
 }
 
 void mullama_sampler_params_init(mullama_sampler_params* params) {

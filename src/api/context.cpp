@@ -6,6 +6,7 @@
 #include "api/impl.hpp"
 #include "api/token_stream.hpp"
 #include "engine/answer_format.hpp"
+#include "engine/pressure.hpp"
 #include "memory/residency.hpp"
 
 namespace mullama {
@@ -112,8 +113,23 @@ std::string_view to_string(FinishReason reason) {
   return "stop";
 }
 
+Context::Impl::Impl(Model of, const ContextParams& asked)
+    : model(std::move(of)),
+      params(api::to_engine(asked)),
+      may_grow(asked.grow),
+      engine(value_or_throw(engine::Engine::create(model.impl()->loaded, params))),
+      cancel_flag(engine->cancel_flag()) {
+  observe_sizes();
+}
+
+engine::Engine& Context::Impl::use() const {
+  if (engine) return *engine;
+  throw MemoryError(StatusCode::out_of_memory,
+                    "out of memory: the context could neither grow nor be made again; make a new one");
+}
+
 void Context::Impl::require_idle() const {
-  if (engine->running() > 0) {
+  if (use().running() > 0) {
     throw MullamaError(StatusCode::invalid_argument,
                        "the context is generating: take its stream to the end or destroy it first");
   }
@@ -122,17 +138,45 @@ void Context::Impl::require_idle() const {
 void Context::Impl::begin() {
   require_idle();
   std::vector<engine::Event> none;
-  value_or_throw(engine->step(none));
+  value_or_throw(use().step(none));
 }
 
 void Context::Impl::observe() {
-  token_count.store(static_cast<uint32_t>(engine->session_tokens().size()), std::memory_order_relaxed);
-  kv_bytes_used.store(engine->kv_bytes_used(), std::memory_order_relaxed);
+  const engine::Engine& of = use();
+  token_count.store(static_cast<uint32_t>(of.session_tokens().size()), std::memory_order_relaxed);
+  kv_bytes_used.store(of.kv_bytes_used(), std::memory_order_relaxed);
+}
+
+void Context::Impl::observe_sizes() {
+  Sizes now{engine->shape(), engine->lock_report()};
+  const std::lock_guard lock(sizes_mutex_);
+  sizes_ = std::move(now);
+}
+
+Context::Impl::Sizes Context::Impl::sizes() const {
+  const std::lock_guard lock(sizes_mutex_);
+  return sizes_;
+}
+
+bool Context::Impl::must_grow() const {
+  const engine::Engine& full = use();
+  return may_grow && full.running() > 0 && full.session_tokens().size() == full.shape().n_ctx;
+}
+
+Status Context::Impl::grow(uint32_t cells, Receipt& receipt) {
+  const engine::ContextParams before = params;
+  MULLAMA_ASSIGN(const std::string announcement, engine::grow_session(engine, params, cells));
+  ++receipt.context_growths;
+  const bool same_types = params.key_type == before.key_type && params.value_type == before.value_type;
+  receipt.kv_demotions += same_types ? 0 : 1;
+  observe_sizes();
+  observe();
+  if (const auto& warn = model.impl()->loaded->params().warn) warn(announcement);
+  return {};
 }
 
 Context::Context(const Model& model, const ContextParams& params)
-    : impl_(std::make_shared<Impl>(
-          model, value_or_throw(engine::Engine::create(model.impl()->loaded, api::to_engine(params))))) {}
+    : impl_(std::make_shared<Impl>(model, params)) {}
 Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
 Context::~Context() = default;
@@ -183,16 +227,16 @@ engine::Request request_for(engine::Engine& engine, std::span<const Token> promp
 
 TokenStream Context::stream(std::string_view prompt, const GenerateOptions& options) {
   // Only the start of a text begins a sequence: a continuation gets no second BOS.
-  const bool start = impl_->engine->session_tokens().empty();
+  const bool start = impl_->use().session_tokens().empty();
   return stream_tokens(impl_->model.tokenize(prompt, start, options.parse_special), options);
 }
 
 TokenStream Context::stream_tokens(std::span<const Token> prompt, const GenerateOptions& options) {
-  return TokenStream(TokenStream::Impl::start(impl_, request_for(*impl_->engine, prompt, options, {})));
+  return TokenStream(TokenStream::Impl::start(impl_, request_for(impl_->use(), prompt, options, {})));
 }
 
 TokenStream Context::stream_chat(std::string_view messages_json, const GenerateOptions& options) {
-  engine::Engine& engine = *impl_->engine;
+  engine::Engine& engine = impl_->use();
   const std::string prompt = impl_->model.apply_chat_template(messages_json);
   // A template that writes the BOS itself must not get a second one.
   std::vector<Token> tokens = impl_->model.tokenize(prompt, true, true);
@@ -217,7 +261,7 @@ TokenStream Context::stream_chat(std::string_view messages_json, const GenerateO
 std::span<const float> Context::evaluate(std::span<const Token> tokens) {
   impl_->begin();
   std::span<const float> last;
-  const Status status = impl_->engine->evaluate_in_session(
+  const Status status = impl_->use().evaluate_in_session(
       tokens, false, [&](size_t, std::span<const float> logits) { last = logits; });
   impl_->observe();
   if (!status) throw_error(status.error());
@@ -228,7 +272,7 @@ std::vector<float> Context::embed(std::string_view text, Pooling pooling, bool n
   const std::vector<Token> tokens = impl_->model.tokenize(text, true, true);
   impl_->begin();
   std::vector<double> sum;
-  const Status status = impl_->engine->embed_in_session(tokens, [&](size_t at, std::span<const float> row) {
+  const Status status = impl_->use().embed_in_session(tokens, [&](size_t at, std::span<const float> row) {
     if (pooling == Pooling::first && at != 0) return;
     if (pooling == Pooling::last) sum.clear();
     sum.resize(row.size());
@@ -249,42 +293,43 @@ std::vector<float> Context::embed(std::string_view text, Pooling pooling, bool n
 
 void Context::clear() {
   impl_->require_idle();
-  impl_->engine->clear_session();
+  impl_->use().clear_session();
   impl_->observe();
 }
 void Context::cancel() noexcept {
-  impl_->engine->cancel_all();
+  impl_->cancel_flag->store(true);
 }
 void Context::release_idle() {
   impl_->require_idle();
-  impl_->engine->release_idle();
+  impl_->use().release_idle();
   impl_->observe();
 }
 
 MemoryInfo Context::memory_info() const {
-  engine::Engine& engine = *impl_->engine;
-  const engine::ContextShape& shape = engine.shape();
+  const Impl::Sizes sizes = impl_->sizes();
+  const engine::ContextShape& shape = sizes.shape;
+  engine::LoadedModel& loaded = *impl_->model.impl()->loaded;
   MemoryInfo info;
-  info.model_size = engine.model().weight_bytes();
+  info.model_size = loaded.weight_bytes();
   info.kv_cache_size = shape.kv_bytes;
   info.token_count = impl_->token_count.load(std::memory_order_relaxed);
   info.context_size = shape.n_ctx;
   info.kv_cache_used = impl_->kv_bytes_used.load(std::memory_order_relaxed);
-  info.scratch_size = engine.model().scratch_bytes();
+  info.scratch_size = loaded.scratch_bytes();
   info.output_size = shape.output_bytes;
   info.tokenizer_size = impl_->model.impl()->tokenizer_bytes;
   info.total_allocated = info.model_size + info.kv_cache_size + info.scratch_size + info.output_size +
                          info.tokenizer_size + shape.page_table_bytes + shape.sequence_bytes;
   info.key_type = api::from_kernel(shape.kv.key_type);
   info.value_type = api::from_kernel(shape.kv.value_type);
-  memory::LockReport locked = engine.model().lock_report();
-  locked += engine.lock_report();
+  memory::LockReport locked = loaded.lock_report();
+  locked += sizes.locked;
   info.lock_asked = locked.asked;
   info.lock_achieved = locked.locked;
   info.pools = memory_pools();
-  info.unaccounted = engine.model().ledger().usage().unaccounted(memory::kHost);
+  info.unaccounted = loaded.ledger().usage().unaccounted(memory::kHost);
   // Where the system does not tell, the account alone is told.
-  if (const auto process = memory::measure_process(engine.model().ledger())) {
+  if (const auto process = memory::measure_process(loaded.ledger())) {
     info.residency = api::to_public(process->process);
     info.beyond_pools = process->remainder.total();
   }
@@ -295,7 +340,7 @@ std::uint32_t Context::token_count() const {
   return impl_->token_count.load(std::memory_order_relaxed);
 }
 std::uint32_t Context::context_size() const {
-  return impl_->engine->shape().n_ctx;
+  return impl_->sizes().shape.n_ctx;
 }
 const Model& Context::model() const {
   return impl_->model;

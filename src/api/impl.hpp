@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "api/live_objects.hpp"
@@ -21,7 +22,10 @@ struct Model::Impl {
 };
 
 struct Context::Impl {
-  Impl(Model of, std::unique_ptr<engine::Engine> runs) : model(std::move(of)), engine(std::move(runs)) {}
+  Impl(Model of, const ContextParams& params);
+
+  /// The engine; throws if it is gone since a context that could not grow could not be made again either.
+  [[nodiscard]] engine::Engine& use() const;
 
   /// Throws while an answer is under way: it owns the sequence.
   void require_idle() const;
@@ -29,12 +33,31 @@ struct Context::Impl {
   void begin();
   /// Keeps the counts that other threads may read.
   void observe();
+  /// Whether the answer under way can go on only in a larger context, and may.
+  [[nodiscard]] bool must_grow() const;
+  /// Moves the session, and an answer under way, to a context of at least `cells` tokens.
+  [[nodiscard]] Status grow(uint32_t cells, Receipt& receipt);
 
   Model model;
+  engine::ContextParams params;
+  bool may_grow = false;
   std::unique_ptr<engine::Engine> engine;
+  engine::Engine::CancelFlag cancel_flag;
   api::Counted<api::ContextTag> alive;
   std::atomic<uint32_t> token_count{0};
   std::atomic<uint64_t> kv_bytes_used{0};
+
+  /// What memory_info() tells of the engine, which growing replaces.
+  struct Sizes {
+    engine::ContextShape shape;
+    memory::LockReport locked;
+  };
+  [[nodiscard]] Sizes sizes() const;
+
+ private:
+  void observe_sizes();
+  mutable std::mutex sizes_mutex_;
+  Sizes sizes_;
 };
 
 namespace api {

@@ -32,7 +32,11 @@ std::unique_ptr<TokenStream::Impl> TokenStream::Impl::start(std::shared_ptr<Cont
                                                             engine::Request request) {
   context->begin();
   auto stream = std::make_unique<Impl>();
-  stream->id = value_or_throw(context->engine->submit_to_session(std::move(request)));
+  // A prompt that does not fit, with a place for the first token behind it.
+  const size_t cells = context->use().session_tokens().size() + request.prompt.size() + 1;
+  if (context->may_grow && cells > context->use().shape().n_ctx)
+    value_or_throw(context->grow(static_cast<uint32_t>(std::min<size_t>(cells, UINT32_MAX)), stream->grown));
+  stream->id = value_or_throw(context->use().submit_to_session(std::move(request)));
   stream->context = std::move(context);
   stream->context->observe();
   return stream;
@@ -47,9 +51,24 @@ TokenStream::Impl::~Impl() {
   }
 }
 
+/// Goes on in a larger context where this one is full. Where there is none, the answer ends here, as without.
+void TokenStream::Impl::grow_if_full() {
+  if (growth_refused || !context->must_grow()) return;
+  const Status grown_now = context->grow(context->use().shape().n_ctx + 1, grown);
+  if (grown_now) return;
+  growth_refused = true;
+  if (!context->engine) {
+    ended = true;
+    throw_error(grown_now.error());
+  }
+  if (grown_now.error().code == ErrorCode::canceled) return;
+  if (const auto& warn = context->model.impl()->loaded->params().warn) warn(grown_now.error().message);
+}
+
 void TokenStream::Impl::step() {
+  grow_if_full();
   events.clear();
-  auto stepped = context->engine->step(events);
+  auto stepped = context->use().step(events);
   context->observe();
   if (!stepped) {
     ended = true;
@@ -74,15 +93,19 @@ void TokenStream::Impl::step() {
     result.accepted_tokens = finish.accepted;
     result.prompt_seconds = finish.prompt_seconds;
     result.generate_seconds = finish.generate_seconds;
-    result.receipt = {finish.receipt.kv_bytes, finish.receipt.peak_scratch,
-                      finish.receipt.prefix_bytes_reused, finish.receipt.pages_evicted,
-                      finish.receipt.tokens_cut};
+    result.receipt = {finish.receipt.kv_bytes,
+                      finish.receipt.peak_scratch,
+                      finish.receipt.prefix_bytes_reused,
+                      finish.receipt.pages_evicted,
+                      finish.receipt.tokens_cut,
+                      grown.context_growths,
+                      grown.kv_demotions};
   }
 }
 
 void TokenStream::Impl::stop() {
   if (ended || !context) return;
-  context->engine->cancel(id);
+  context->use().cancel(id);
   while (!ended) step();
 }
 

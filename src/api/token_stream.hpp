@@ -15,12 +15,15 @@ struct TokenStream::Impl {
   /// Runs one step of the engine, and keeps what came of it.
   void step();
   void stop();
+  void grow_if_full();
 
   std::shared_ptr<Context::Impl> context;
   engine::RequestId id = 0;
   std::deque<StreamToken> waiting;
   bool ended = false;
   std::optional<Error> error;  ///< Of the answer; thrown once.
+  Receipt grown;               ///< Its growths alone.
+  bool growth_refused = false;
   uint32_t prompt_tokens = 0;  ///< Of a conversation, whose start the context may hold; else 0.
   GenerateResult result;
   std::vector<engine::Event> events;

@@ -171,6 +171,7 @@ Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const
   }
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
   MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
+  params.context.grow = settings.grow;
   const Spinner spinner("loading " + model.name, quiet);
   return std::make_unique<ChatSession>(std::move(model), std::move(texts), std::move(params));
 }
@@ -188,8 +189,8 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
   printer.finish();
   if (answer.result.finish_reason == FinishReason::context_full) {
     write_note(fmt::format(
-        "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size\n",
-        session.memory_info().context_size));
+        "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size{}\n",
+        session.memory_info().context_size, settings.grow ? "" : ", or --grow"));
   }
   if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + statistics_text(session, answer));
@@ -223,6 +224,10 @@ void add_run(CLI::App& app, Action& action) {
   add_engine_options(*command, arguments->settings.engine);
   command->add_flag("--fit", arguments->settings.fit,
                     "Choose the context and KV type that fit the budget, or the memory there is");
+  command->add_flag(
+      "--grow", arguments->settings.grow,
+      "Let a full context go on in a larger one, within the budget; where memory is short with a "
+      "smaller batch, then with a smaller KV type. Each step is told");
   command->add_flag("--release-idle", arguments->settings.release_idle,
                     "Give the memory of unused KV pages back after each answer");
   command->footer(

@@ -21,6 +21,7 @@ struct RunSettings {
   bool raw = false;
   bool verbose = false;
   bool fit = false;           ///< Context and KV type are chosen by what fits.
+  bool grow = false;          ///< A full context is replaced by a larger one, within the budget.
   bool release_idle = false;  ///< Unused KV pages go back to the system after each answer.
   std::string json_schema;    ///< As in AnswerOptions.
   PrintOptions print;

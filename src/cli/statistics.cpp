@@ -89,6 +89,10 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
        fmt::format("KV {}, scratch {}, reused {}, {} pages evicted, {} tokens cut",
                    format_bytes(receipt.kv_bytes), format_bytes(receipt.peak_scratch),
                    format_bytes(receipt.prefix_bytes_reused), receipt.pages_evicted, receipt.tokens_cut));
+  if (session.params().context.grow) {
+    line("context grown:",
+         fmt::format("{} time(s), {} with a smaller KV type", receipt.context_growths, receipt.kv_demotions));
+  }
   return out + "\n" + process_text();
 }
 
@@ -129,7 +133,9 @@ json answer_json(const ChatSession& session, const Answer& answer) {
         {"peak_scratch", result.receipt.peak_scratch},
         {"prefix_bytes_reused", result.receipt.prefix_bytes_reused},
         {"pages_evicted", result.receipt.pages_evicted},
-        {"tokens_cut", result.receipt.tokens_cut}}},
+        {"tokens_cut", result.receipt.tokens_cut},
+        {"context_growths", result.receipt.context_growths},
+        {"kv_demotions", result.receipt.kv_demotions}}},
       {"process", process_json()},
   };
   if (!answer.thinking.empty()) document["thinking"] = answer.thinking;

@@ -203,5 +203,75 @@ TEST_F(ApiTest, LoadsAndDropsLeaveNothing) {
   for (const PoolUsage& pool : memory_pools()) EXPECT_EQ(pool.bytes, 0u) << pool.pool;
 }
 
+/// Bytes of the plan for a context of this size and type, with a small batch.
+std::uint64_t planned(const std::string& path, std::uint32_t n_ctx, KvCacheType type) {
+  return plan(path, {.n_threads = 1}, {.n_ctx = n_ctx, .n_batch = 64, .kv_cache_type = type}).total;
+}
+
+// Promise D: a chat outgrows its f16 budget and completes, and says what it gave up.
+TEST_F(ApiTest, AChatThatOutgrowsItsBudgetCompletesByAnnouncedSteps) {
+  std::vector<std::string> told;
+  ModelParams params{.n_threads = 1, .on_warning = [&](const std::string& line) { told.push_back(line); }};
+  const Model model = Model::load_with_params(path_, params);
+  const std::string messages = R"([{"role":"user","content":"the and in"}])";
+  // Off, it ends where the context does.
+  {
+    Context context(model, {.n_ctx = 64});
+    EXPECT_EQ(context.chat(messages, greedy(300)).finish_reason, FinishReason::context_full);
+    EXPECT_TRUE(told.empty());
+  }
+  // A budget that 512 cells fit into in q8_0, and not in f16.
+  const std::uint64_t budget = planned(path_, 512, KvCacheType::Q8_0) + (64 << 10);
+  ASSERT_LT(budget, planned(path_, 512, KvCacheType::F16));
+  set_memory_budget(std::to_string(budget));
+  Context context(model, {.n_ctx = 64, .grow = true});
+  std::string streamed;
+  const GenerateResult result = context.chat(messages, greedy(450), [&](const StreamToken& piece) {
+    streamed += piece.text;
+    return true;
+  });
+  EXPECT_EQ(result.finish_reason, FinishReason::length);
+  EXPECT_EQ(result.generated_tokens, 450u);
+  EXPECT_EQ(streamed, result.text);
+  EXPECT_GE(result.receipt.context_growths, 2u);
+  EXPECT_GE(result.receipt.kv_demotions, 1u);
+  EXPECT_EQ(result.receipt.tokens_cut, 0u);
+  const MemoryInfo info = context.memory_info();
+  EXPECT_NE(info.key_type, KvCacheType::F16);
+  EXPECT_GE(info.context_size, result.prompt_tokens + 450u - 1);
+  EXPECT_EQ(info.unaccounted, 0u);
+  ASSERT_EQ(told.size(), result.receipt.context_growths);
+  EXPECT_NE(told.back().find("--kv-cache-type-k q"), std::string::npos) << told.back();
+  for (const PoolUsage& pool : memory_pools()) EXPECT_LE(pool.bytes, budget);
+
+  // What fits in no way ends as without, with the reason told.
+  const GenerateResult more = context.generate("", greedy(5000));
+  EXPECT_EQ(more.finish_reason, FinishReason::context_full);
+  EXPECT_NE(told.back().find("clear the context"), std::string::npos) << told.back();
+}
+
+TEST_F(ApiTest, AGrownAnswerIsThatOfALargeContext) {
+  const Model model = Model::load(path_);
+  GenerateOptions options = greedy(400);
+  options.sampler = SamplerParams();
+  options.sampler.seed = 5;
+  options.stop = {"zq"};
+  Context large(model, {.n_ctx = 1024});
+  const GenerateResult wanted = large.generate("the and in", options);
+  Context small(model, {.n_ctx = 64, .grow = true});
+  const GenerateResult grown = small.generate("the and in", options);
+  EXPECT_EQ(grown.text, wanted.text);
+  EXPECT_EQ(grown.tokens, wanted.tokens);
+  EXPECT_GE(grown.receipt.context_growths, 3u);
+  EXPECT_EQ(grown.receipt.kv_demotions, 0u);
+  // A prompt that is longer than the context finds its place too.
+  const std::string prompt(1500, 'x');
+  Context tiny(model, {.n_ctx = 64, .grow = true});
+  EXPECT_EQ(tiny.generate(prompt, greedy(3)).generated_tokens, 3u);
+  EXPECT_GT(tiny.context_size(), 1500u);
+  Context fixed(model, {.n_ctx = 64});
+  EXPECT_THROW((void)fixed.generate(prompt, greedy(3)), MullamaError);
+}
+
 }  // namespace
 }  // namespace mullama

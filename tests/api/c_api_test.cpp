@@ -107,6 +107,50 @@ TEST_F(CApiTest, ValuesFollowKeysUnlessTold) {
   mullama_context_free(context);
 }
 
+TEST_F(CApiTest, MemoryInfoTellsResidency) {
+  mullama_result result;
+  ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, &result), MULLAMA_OK);
+  mullama_result_free(&result);
+  mullama_memory_info info{};
+  info.struct_size = sizeof(info);
+  ASSERT_EQ(mullama_context_memory_info(context_, &info), MULLAMA_OK);
+  EXPECT_GE(info.weights.mapped, info.model_size);
+  EXPECT_GT(info.weights.resident, 0u);
+  EXPECT_GT(info.kv.anonymous, 0u);
+  EXPECT_LE(info.kv.resident, info.kv.mapped);
+  EXPECT_GE(info.process.resident, info.weights.resident + info.kv.resident);
+  EXPECT_EQ(info.unaccounted, 0u);
+  EXPECT_GT(info.beyond_pools, 0u);
+  EXPECT_EQ(info.lock_asked, 0u);
+  // A caller built against an older header gets its fields, and nothing behind them.
+  mullama_memory_info old{};
+  old.struct_size = offsetof(mullama_memory_info, lock_asked);
+  old.unaccounted = 77;
+  ASSERT_EQ(mullama_context_memory_info(context_, &old), MULLAMA_OK);
+  EXPECT_EQ(old.model_size, info.model_size);
+  EXPECT_EQ(old.unaccounted, 77u);
+}
+
+TEST_F(CApiTest, GrowLetsAnAnswerOutgrowItsContext) {
+  mullama_context_params params;
+  mullama_context_params_init(&params);
+  EXPECT_FALSE(params.grow);
+  params.n_ctx = 64;
+  params.grow = true;
+  mullama_context* context = nullptr;
+  ASSERT_EQ(mullama_context_create(model_, &params, &context), MULLAMA_OK);
+  mullama_generate_params how = how_;
+  how.max_tokens = 150;
+  mullama_result result;
+  ASSERT_EQ(mullama_generate(context, "abc", 3, &how, nullptr, nullptr, &result), MULLAMA_OK);
+  EXPECT_EQ(result.generated_tokens, 150u);
+  EXPECT_GE(result.context_growths, 1u);
+  EXPECT_EQ(result.kv_demotions, 0u);
+  EXPECT_GT(mullama_context_size(context), 150u);
+  mullama_result_free(&result);
+  mullama_context_free(context);
+}
+
 TEST_F(CApiTest, StreamCallbackAndBatchAgree) {
   mullama_result whole;
   ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, &whole), MULLAMA_OK);

@@ -7,6 +7,7 @@
 
 #include "engine/tiny_models.hpp"
 #include "memory/fake_tree.hpp"
+#include "memory/fault.hpp"
 
 namespace mullama::engine {
 namespace {
@@ -122,6 +123,87 @@ TEST_F(Pressure, AGrownSessionIsOneMadeSoFromTheStart) {
     wanted_logits.assign(logits.begin(), logits.end());
   }));
   EXPECT_EQ(grown, wanted_logits);
+}
+
+/// The tokens of an answer to `prompt` tokens; `before` is called before each step.
+std::vector<TokenId> answer(std::unique_ptr<Engine>& engine, size_t prompt,
+                            const std::function<void()>& before) {
+  Request request;
+  request.prompt = text_of(prompt);
+  request.sampler.seed = 11;
+  request.sampler.temperature = 1.0f;
+  request.sampler.repeat_last_n = -1;
+  request.sampler.repeat_penalty = 1.1f;
+  request.max_tokens = 60;
+  request.ignore_end_of_generation = true;
+  EXPECT_TRUE(engine->submit_to_session(std::move(request)));
+  std::vector<TokenId> tokens;
+  std::vector<Event> events;
+  while (engine->running() > 0) {
+    before();
+    events.clear();
+    EXPECT_TRUE(engine->step(events));
+    for (const Event& event : events) {
+      if (event.token >= 0) tokens.push_back(event.token);
+      if (event.finish) EXPECT_EQ(event.finish->reason, FinishReason::length);
+    }
+  }
+  return tokens;
+}
+
+TEST_F(Pressure, AnAnswerUnderWayGoesOnAsIfItHadBegunInTheLargerContext) {
+  ContextParams large = start();
+  large.n_ctx = start().n_ctx * 4;
+  auto whole = Engine::create(model_, large);
+  ASSERT_TRUE(whole);
+  const std::vector<TokenId> wanted = answer(*whole, start().n_ctx - 10, [] {});
+  ASSERT_EQ(wanted.size(), 60u);
+  whole->reset();
+
+  auto engine = Engine::create(model_, start());
+  ASSERT_TRUE(engine);
+  ContextParams params = start();
+  uint32_t growths = 0;
+  const std::vector<TokenId> tokens = answer(*engine, start().n_ctx - 10, [&] {
+    if ((*engine)->session_tokens().size() < (*engine)->shape().n_ctx) return;
+    const auto said = grow_session(*engine, params, (*engine)->shape().n_ctx + 1);
+    ASSERT_TRUE(said) << said.error().message;
+    ++growths;
+  });
+  EXPECT_EQ(tokens, wanted);
+  EXPECT_GE(growths, 2u);
+  EXPECT_EQ(ledger_.usage().unaccounted(kHost), 0u);
+}
+
+TEST_F(Pressure, WhereNothingLargerFitsTheAnswerIsAsItWas) {
+  auto engine = Engine::create(model_, start());
+  ASSERT_TRUE(engine);
+  ContextParams params = start();
+  const auto grow = [&] {
+    if ((*engine)->session_tokens().size() < (*engine)->shape().n_ctx) return;
+    // Found to fit, then refused: the answer goes back to a context as before.
+    const auto said = grow_session(*engine, params, (*engine)->shape().n_ctx + 1);
+    ASSERT_TRUE(said) << said.error().message;
+  };
+  const std::vector<TokenId> wanted = answer(*engine, start().n_ctx - 10, grow);
+  engine = Engine::create(model_, start());
+  ASSERT_TRUE(engine);
+  params = start();
+  bool tried = false;
+  const std::vector<TokenId> tokens = answer(*engine, start().n_ctx - 10, [&] {
+    if (!tried && (*engine)->session_tokens().size() == (*engine)->shape().n_ctx) {
+      tried = true;
+      memory::FaultInjector::fail_nth(3);
+      const auto refused = grow_session(*engine, params, (*engine)->shape().n_ctx + 1);
+      memory::FaultInjector::fail_nth(0);
+      EXPECT_FALSE(refused);
+      EXPECT_NE(*engine, nullptr);
+      EXPECT_EQ(params.n_ctx, start().n_ctx);
+    }
+    grow();
+  });
+  EXPECT_TRUE(tried);
+  EXPECT_EQ(tokens, wanted);
 }
 
 }  // namespace

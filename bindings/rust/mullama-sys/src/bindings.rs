@@ -85,6 +85,7 @@ pub struct mullama_context_params {
     pub kv_rotate: bool,
     pub n_sequences: u32,
     pub lookup: u32,
+    pub grow: bool,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -176,6 +177,18 @@ pub struct mullama_result {
     pub receipt: mullama_receipt,
     pub drafted_tokens: u32,
     pub accepted_tokens: u32,
+    pub context_growths: u64,
+    pub kv_demotions: u64,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct mullama_residency {
+    pub mapped: u64,
+    pub resident: u64,
+    pub clean: u64,
+    pub anonymous: u64,
+    pub locked: u64,
+    pub swapped: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -192,6 +205,13 @@ pub struct mullama_memory_info {
     pub tokenizer_size: u64,
     pub key_type: mullama_kv_cache_type,
     pub value_type: mullama_kv_cache_type,
+    pub lock_asked: u64,
+    pub lock_achieved: u64,
+    pub process: mullama_residency,
+    pub weights: mullama_residency,
+    pub kv: mullama_residency,
+    pub unaccounted: u64,
+    pub beyond_pools: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
