@@ -372,6 +372,51 @@ TEST_P(EngineTest, ThreatPagesOfAnotherSequenceAreNeverRead) {
   EXPECT_EQ(drain(*engine)[id].tokens, expected);
 }
 
+// Pages are filled with NaN as they become free, while others are in use, shared, cached and slid over.
+TEST_P(EngineTest, ThreatFreedPagesArePoisonedAndNobodyReadsThem) {
+  for (const kernels::KvType type : {kernels::KvType::f16, kernels::KvType::q8_0, kernels::KvType::q4_0}) {
+    ContextParams params;
+    params.n_ctx = 256;
+    params.n_batch = 48;
+    params.n_sequences = 3;
+    params.key_type = params.value_type = type;
+    std::vector<std::string> prompts;
+    const std::string shared = long_text(96);
+    for (size_t i = 0; i < 12; ++i)
+      prompts.push_back(i % 3 == 0 ? shared + long_text(10 + i) : long_text(20 + 17 * i % 150).substr(i));
+    const auto engine = make(params);
+    engine->pages().poison_freed(engine->kv());
+    // Little is kept, so that much is freed.
+    engine->pages().set_cache_limit(4);
+    std::vector<RequestId> ids;
+    for (size_t i = 0; i < prompts.size(); ++i)
+      ids.push_back(*engine->submit(greedy(prompts[i], static_cast<int32_t>(5 + 7 * i % 60))));
+    auto answers = drain(*engine);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const Answer& answer = answers[ids[i]];
+      EXPECT_FALSE(answer.finish->error) << answer.finish->error->message;
+      EXPECT_EQ(answer.tokens, alone(prompts[i], static_cast<int32_t>(5 + 7 * i % 60), params)) << i;
+    }
+    EXPECT_GT(engine->pages().evictions(), 0u);
+  }
+}
+
+// The poison does show: an answer whose own page is poisoned under it fails.
+TEST_P(EngineTest, ThreatPoisonThatIsReadShows) {
+  ContextParams params;
+  params.n_ctx = 256;
+  const auto engine = make(params);
+  const RequestId id = *engine->submit(greedy(long_text(40), 8));
+  std::vector<Event> events;
+  ASSERT_TRUE(engine->step(events));
+  for (uint32_t g = 0; g < engine->shape().kv.group_pages.size(); ++g) {
+    for (uint32_t page = 0; page < engine->shape().kv.group_pages[g]; ++page)
+      engine->kv().poison_page(g, page);
+  }
+  const auto answers = drain(*engine);
+  EXPECT_TRUE(answers.at(id).finish->error);
+}
+
 TEST_P(EngineTest, FourThreadsWithFourContextsShareOneModel) {
   const auto expected = alone("the and on", 16);
   std::vector<std::vector<TokenId>> answers(4);
