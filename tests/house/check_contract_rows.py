@@ -15,7 +15,7 @@ def numbered(letter, first, last):
 
 
 ROWS = {
-    *numbered("C", 5, 14), "C16", "C17", "C18", "C19", "C23",
+    *numbered("C", 3, 19), "C23",
     "G03", *numbered("G", 7, 30), "G33", "G35", "G36",
     *numbered("T", 1, 20), *numbered("T", 23, 29),
     *numbered("X", 1, 5), "X07", "X09", "X12", "X13",

@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import json
+import pathlib
+import re
 import time
 import unittest
 
@@ -18,7 +20,7 @@ def long_answer(prompt, tokens=48):
 class ThreeSequences(ServerTest):
     arguments = ("--model", MODEL, "--parallel", "3", "--ctx-size", "2048")
 
-    def test_three_advance_together_and_a_fourth_waits(self):
+    def test_C03_three_advance_together_and_a_fourth_waits(self):
         solo = [self.server.post("/api/generate", {**long_answer(prompt), "stream": False})[1] for prompt in PROMPTS]
         self.assertEqual([answer["eval_count"] for answer in solo], [48] * 4)
         alone = [answer["response"] for answer in solo]
@@ -36,12 +38,20 @@ class ThreeSequences(ServerTest):
         self.assertLess(begins[2], ends[0])
         self.assertGreater(begins[3], ends[0] - 0.05)
 
-    def test_memory_is_one_model_and_three_caches(self):
+    def test_C04_memory_is_one_model_and_three_caches(self):
+        in_threads(lambda prompt: list(self.server.stream("/api/generate", long_answer(prompt, 200))), PROMPTS[:3])
         model = self.server.running()
         report = self.server.get("/memory")[1]
         pools = {pool["pool"]: pool["bytes"] for pool in report["pools"]}
         self.assertEqual(pools["weights (mapped)"], model["weight_bytes"])
-        self.assertGreaterEqual(pools["kv"], model["kv_bytes"])
+        self.assertEqual(pools["kv"], model["kv_bytes"])
+        resident = {pool["pool"]: pool["residency"]["resident"] for pool in report["pools"]}
+        self.assertLessEqual(resident["weights (mapped)"], model["weight_bytes"] + (1 << 20))
+        # What the system says of the process: 1 x weights, 3 x KV as far as used, working memory, and our own heap and code.
+        status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text(encoding="utf-8")
+        rss = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
+        self.assertLessEqual(rss, sum(pools.values()) + (48 << 20))
+        self.assertGreaterEqual(rss, resident["weights (mapped)"] + resident["kv"])
         with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "2048") as single:
             self.assertEqual(model["kv_bytes"], 3 * single.running()["kv_bytes"])
 

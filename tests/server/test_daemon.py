@@ -60,7 +60,7 @@ class Ending(unittest.TestCase):
 
 
 class Memory(unittest.TestCase):
-    def test_status_memory_and_metrics_agree_to_the_byte(self):
+    def test_C15_status_memory_and_metrics_agree_to_the_byte(self):
         with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "1024", "--memory-budget", "1GiB") as server:
             server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 4}})
             environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
@@ -145,7 +145,7 @@ class Daemon(unittest.TestCase):
     def pid(self):
         return int((self.folder / "state" / "daemon.pid").read_text())
 
-    def test_start_status_logs_restart_stop(self):
+    def test_C15_start_status_logs_restart_stop(self):
         done = self.run_program("daemon", "status")
         self.assertEqual(done.returncode, 2)
         self.assertIn("No daemon is running", done.stdout)
@@ -158,6 +158,14 @@ class Daemon(unittest.TestCase):
         status = json.loads(self.run_program("daemon", "status", "--json").stdout)
         self.assertEqual(status["pid"], self.pid())
         self.assertEqual([model["name"] for model in status["models"]], [MODEL])
+        # Memory as a user reads it: model, KV cache, and the whole of it.
+        text = self.run_program("daemon", "status").stdout
+        for row in status["pools"]:
+            self.assertRegex(text, rf"(?m)^\s*host\s+{re.escape(row['pool'])}\s+{row['bytes']}\s")
+        held = {row["pool"]: row["bytes"] for row in status["pools"]}
+        self.assertEqual(held["kv"], status["models"][0]["kv_bytes"])
+        self.assertEqual(held["weights (mapped)"], status["models"][0]["weight_bytes"])
+        self.assertEqual(status["unaccounted"], 0)
         self.assertIn(MODEL, self.run_program("ps").stdout)
         self.assertEqual(self.run_program("stop", MODEL).returncode, 0)
         self.assertNotIn(MODEL, self.run_program("ps").stdout)
