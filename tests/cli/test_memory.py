@@ -129,6 +129,36 @@ class Running(RealModelTest):
         self.assertEqual(document["memory"]["key_type"], chosen[2])
         self.assertLessEqual(document["process"]["devices"][0]["bytes"], 250 << 20)
 
+    def test_promise_D_an_answer_that_outgrows_its_budget_completes_by_announced_steps(self):
+        flags = ("-b", "64")
+        planned = {
+            kind: json.loads(self.check_ok("plan", REAL_MODEL, "--json", "-c", "384", "--kv-cache-type", kind, *flags))["total"]
+            for kind in ("f16", "q8_0")
+        }
+        budget = planned["q8_0"] + (64 << 10)
+        self.assertLess(budget, planned["f16"])
+        count = ("run", REAL_MODEL, "1, 2, 3, 4, 5, 6,", "--raw", "-n", "300", *GREEDY, "-c", "64", *flags, "--json",
+                 "--memory-budget", f"host={budget}")
+        cut = json.loads(self.check_ok(*count))
+        self.assertEqual(cut["done_reason"], "context_full")
+        self.assertEqual(cut["memory"]["context_size"], 64)
+        done = self.run_program(*count, "--grow")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        document = json.loads(done.stdout)
+        self.assertEqual(document["done_reason"], "length")
+        self.assertEqual(document["eval_count"], 300)
+        receipt = document["receipt"]
+        self.assertGreaterEqual(receipt["context_growths"], 2)
+        self.assertGreaterEqual(receipt["kv_demotions"], 1)
+        self.assertEqual(receipt["tokens_cut"], 0)
+        steps = re.findall(r"the context of \d+ tokens is full; going on with --ctx-size \d+ .*--kv-cache-type-k (\S+)", done.stderr)
+        self.assertEqual(len(steps), receipt["context_growths"])
+        self.assertEqual(steps[-1], document["memory"]["key_type"])
+        self.assertNotEqual(steps[-1], "f16")
+        self.assertTrue(document["response"].startswith(cut["response"][:40]))
+        self.assertEqual(document["process"]["unaccounted"], 0)
+        self.assertLessEqual(document["process"]["devices"][0]["bytes"], budget)
+
     def test_C11_G17_mlock_locks(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
         document, notes = self.run_json("--mlock")
