@@ -50,7 +50,14 @@ Status normalize(std::vector<float>& vector, std::optional<uint32_t> dimensions)
 }  // namespace
 
 LocalService::LocalService(ServiceSettings settings, store::Store store, memory::Ledger ledger)
-    : store_(std::move(store)), pool_(std::move(settings), store_, std::move(ledger)) {}
+    : store_(std::move(store)), pool_(std::move(settings), store_, std::move(ledger)) {
+  folders_.add(store_.root(), "(models folder)");
+  for (const auto& folder : store_.read_only_folders()) folders_.add(folder, "(another models folder)");
+  for (const auto& [name, source] : pool_.settings().models) {
+    if (store::is_path(source))
+      folders_.add(std::filesystem::path(source).parent_path(), "(folder of a model)");
+  }
+}
 
 Result<ModelPool::Lease> LocalService::acquire(const std::string& model) {
   return pool_.acquire({model, {}, {}, {}});
@@ -74,7 +81,7 @@ Result<std::unique_ptr<Generation>> LocalService::generate(GenerationRequest req
   if (!answer) return refuse(answer.error());
   return std::make_unique<LocalGeneration>(std::move(*lease), std::move(*answer), std::move(*prepared),
                                            std::move(prompt), std::move(request.client_gone), counters_,
-                                           since);
+                                           folders_, since);
 }
 
 Result<Embeddings> LocalService::embed(EmbedRequest request) {
@@ -95,6 +102,7 @@ Result<Embeddings> LocalService::embed(EmbedRequest request) {
     if (tokens.size() > cells) {
       if (!request.truncate)
         return fail(ErrorCode::invalid_argument, "the input length exceeds the context length");
+      out.tokens_cut += tokens.size() - cells;
       tokens.resize(cells);
     }
     out.prompt_tokens += static_cast<uint32_t>(tokens.size());
