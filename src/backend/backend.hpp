@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,6 +54,10 @@ class Backend {
   [[nodiscard]] Status run(const Program& program, const std::vector<Matrix>& weights, const Batch& batch,
                            KvStore& kv, Scratch& scratch, std::span<float> output,
                            const std::atomic<bool>* cancel);
+
+  /// Calls work(i) for each i below `count`, on all threads that have a CPU for themselves. The work must not
+  /// throw.
+  void for_each(size_t count, const std::function<void(size_t)>& work) const;
 
   [[nodiscard]] unsigned threads() const;
   [[nodiscard]] const char* isa() const;

@@ -3,13 +3,11 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/result.hpp"
-#include "cli/engine_options.hpp"
 #include "mullama/mullama.hpp"
+#include "sampling/params.hpp"
 #include "store/details.hpp"
 #include "store/store.hpp"
 
@@ -17,7 +15,7 @@ namespace mullama::cli {
 
 /// How a session answers; the interactive prompt's /set changes it between answers.
 struct AnswerOptions {
-  SamplerParams sampler;
+  sampling::SamplerParams sampler;
   std::int32_t max_tokens = -1;
   std::vector<std::string> stop;
   bool raw = false;         ///< Continue the text itself, without the chat template.
@@ -31,25 +29,32 @@ struct Answer {
   double total_seconds = 0;
 };
 
-/// A loaded model, its context, and the conversation so far. API errors come as MullamaError; an answer that
-/// fails leaves the conversation as it was.
+/// A conversation with a model, wherever that is. API errors come as MullamaError; an answer that fails
+/// leaves the conversation as it was.
 class ChatSession {
  public:
   /// Receives each piece of the answer and whether it is thought.
   using Sink = std::function<void(std::string_view text, bool thought)>;
 
-  /// Loads the model; Ctrl-C is seen while answers are made, not while loading.
-  ChatSession(store::StoredModel model, store::ModelTexts texts, EngineParams params);
+  virtual ~ChatSession() = default;
+  ChatSession(const ChatSession&) = delete;
+  ChatSession& operator=(const ChatSession&) = delete;
 
   /// The next turn of the conversation, or with `raw` the continuation of the text so far.
   Answer ask(const std::string& text, const AnswerOptions& options, const Sink& sink);
 
-  /// Forgets the turns; the KV cache's memory is kept.
-  void clear();
+  /// Forgets the turns.
+  virtual void clear() { turns_.clear(); }
   /// Gives the memory of KV pages that hold none of the conversation back to the system.
-  void release_idle() { context_.release_idle(); }
-  /// Replaces the context, with the conversation kept.
-  void resize(std::uint32_t n_ctx);
+  virtual void release_idle() = 0;
+  /// Changes how many tokens the context holds, with the conversation kept.
+  virtual void resize(std::uint32_t n_ctx) = 0;
+  [[nodiscard]] virtual std::uint32_t context_size() const = 0;
+  /// The timing block of `--verbose`, then the memory block.
+  [[nodiscard]] virtual std::string statistics(const Answer& answer) const = 0;
+  /// The answer as one JSON object: Ollama's fields of a finished generation, and `memory`.
+  [[nodiscard]] virtual nlohmann::json document(const Answer& answer) const = 0;
+
   void set_system(std::string text) { system_ = std::move(text); }
   [[nodiscard]] const std::string& system() const { return system_; }
   /// The turns as a JSON array in OpenAI's shape, the system message first.
@@ -57,22 +62,16 @@ class ChatSession {
 
   [[nodiscard]] const store::StoredModel& stored() const { return stored_; }
   [[nodiscard]] const store::ModelTexts& texts() const { return texts_; }
-  [[nodiscard]] const EngineParams& params() const { return params_; }
-  [[nodiscard]] const Model& model() const { return model_; }
-  [[nodiscard]] MemoryInfo memory_info() const { return context_.memory_info(); }
-  [[nodiscard]] double load_seconds() const { return load_seconds_; }
+
+ protected:
+  ChatSession(store::StoredModel model, store::ModelTexts texts);
+  /// Answers the last of `messages`, which is `text`.
+  virtual Answer answer(const nlohmann::json& messages, const std::string& text, const AnswerOptions& options,
+                        const Sink& sink) = 0;
 
  private:
-  GenerateResult generate(const nlohmann::json& messages, const std::string& text,
-                          const AnswerOptions& options, bool render_special,
-                          const std::function<bool(const StreamToken&)>& on_token);
-
   store::StoredModel stored_;
   store::ModelTexts texts_;
-  EngineParams params_;
-  double load_seconds_ = 0;
-  Model model_;
-  Context context_;
   std::string system_;
   nlohmann::json turns_ = nlohmann::json::array();
 };

@@ -26,6 +26,8 @@ struct EngineArguments {
   std::optional<unsigned> threads;
   std::string memory_budget;
   std::string isa;
+
+  friend bool operator==(const EngineArguments&, const EngineArguments&) = default;
 };
 
 struct EngineParams {

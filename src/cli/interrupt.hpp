@@ -17,8 +17,8 @@ class InterruptGuard {
   static void clear();
 };
 
-/// While it lives, Ctrl-C also calls `stop`, inside the signal handler: it may do no more than set atomic
-/// flags.
+/// While it lives, Ctrl-C also calls `stop`, inside the signal handler: it may do no more than is safe there,
+/// such as set atomic flags or shut a socket down.
 class InterruptTarget {
  public:
   explicit InterruptTarget(std::function<void()> stop);

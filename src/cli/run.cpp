@@ -6,13 +6,14 @@
 
 #include "cli/admission.hpp"
 #include "cli/command.hpp"
+#include "cli/daemon_session.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/input.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/local_session.hpp"
 #include "cli/models.hpp"
 #include "cli/sampling_options.hpp"
 #include "cli/spinner.hpp"
-#include "cli/statistics.hpp"
 #include "cli/terminal.hpp"
 #include "sampling/grammar/grammar.hpp"
 
@@ -106,7 +107,7 @@ Answer answer_at_once(ChatSession& session, const std::string& prompt, const Run
                       bool as_json) {
   const Answer answer = session.ask(prompt, settings.answer_options(), nullptr);
   if (as_json) {
-    write_out(answer_json(session, answer).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+    write_out(session.document(answer).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   } else {
     AnswerPrinter printer(print_options(settings));
     if (!answer.thinking.empty()) printer.print(answer.thinking, true);
@@ -114,7 +115,7 @@ Answer answer_at_once(ChatSession& session, const std::string& prompt, const Run
     printer.finish();
   }
   if (settings.release_idle) session.release_idle();
-  if (settings.verbose) write_note("\n" + statistics_text(session, answer));
+  if (settings.verbose) write_note("\n" + session.statistics(answer));
   return answer;
 }
 
@@ -147,7 +148,7 @@ Result<int> run(const RunArguments& arguments) {
 }  // namespace
 
 AnswerOptions RunSettings::answer_options() const {
-  return {to_api(sampler), max_tokens, stop, raw, json_schema};
+  return {sampler, max_tokens, stop, raw, json_schema};
 }
 
 Result<std::string> read_format(const std::string& format) {
@@ -163,6 +164,17 @@ Result<std::string> read_format(const std::string& format) {
 
 Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const RunSettings& settings,
                                                   bool quiet) {
+  if (!settings.no_daemon) {
+    auto session = DaemonSession::find(name);
+    const bool local = settings.engine != EngineArguments() || settings.fit || settings.release_idle;
+    if (session && !local) return session;
+    if (session && !quiet) {
+      write_note(fmt::format(
+          "Note: the daemon at {} has {} in memory. Flags about memory and machine are for a model of this "
+          "process, so it is loaded here as well; leave them out to ask the daemon\n",
+          session->address(), session->stored().name));
+    }
+  }
   MULLAMA_ASSIGN(store::StoredModel model, find_model(name, quiet));
   MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
   MULLAMA_ASSIGN(EngineParams params, resolve(settings.engine, texts.parameters));
@@ -173,7 +185,7 @@ Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const
   MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
   params.context.grow = settings.grow;
   const Spinner spinner("loading " + model.name, quiet);
-  return std::make_unique<ChatSession>(std::move(model), std::move(texts), std::move(params));
+  return std::make_unique<LocalSession>(std::move(model), std::move(texts), std::move(params));
 }
 
 Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings) {
@@ -190,10 +202,10 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
   if (answer.result.finish_reason == FinishReason::context_full) {
     write_note(fmt::format(
         "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size{}\n",
-        session.memory_info().context_size, settings.grow ? "" : ", or --grow"));
+        session.context_size(), settings.grow ? "" : ", or --grow"));
   }
   if (settings.release_idle) session.release_idle();
-  if (settings.verbose) write_note("\n" + statistics_text(session, answer));
+  if (settings.verbose) write_note("\n" + session.statistics(answer));
   return answer;
 }
 
@@ -228,6 +240,8 @@ void add_run(CLI::App& app, Action& action) {
       "--grow", arguments->settings.grow,
       "Let a full context go on in a larger one, within the budget; where memory is short with a "
       "smaller batch, then with a smaller KV type. Each step is told");
+  command->add_flag("--no-daemon", arguments->settings.no_daemon,
+                    "Load the model in this process even if a daemon has it in memory");
   command->add_flag("--release-idle", arguments->settings.release_idle,
                     "Give the memory of unused KV pages back after each answer");
   command->footer(
@@ -238,6 +252,8 @@ void add_run(CLI::App& app, Action& action) {
       "  cat notes.txt | mullama run gemma3:270m \"Summarize this.\" --temperature 0\n"
       "  mullama run gemma3:270m \"Three colours, as JSON\" --format json | jq .\n"
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
+      "\nA daemon that has the model in memory answers (mullama daemon start --model NAME); none is ever "
+      "started.\nFlags about memory and machine, --fit, --release-idle and --no-daemon load the model here.\n"
       "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not "
       "found,\n"
       "4 bad arguments, 5 download, 7 not permitted (--mlock=require), 8 memory budget exceeded, 130 "

@@ -22,6 +22,7 @@ struct RunSettings {
   bool verbose = false;
   bool fit = false;           ///< Context and KV type are chosen by what fits.
   bool grow = false;          ///< A full context is replaced by a larger one, within the budget.
+  bool no_daemon = false;     ///< Work in this process although a daemon may have the model.
   bool release_idle = false;  ///< Unused KV pages go back to the system after each answer.
   std::string json_schema;    ///< As in AnswerOptions.
   PrintOptions print;
@@ -29,7 +30,8 @@ struct RunSettings {
   [[nodiscard]] AnswerOptions answer_options() const;
 };
 
-/// Finds and loads a model for a conversation, if the memory budget admits it.
+/// A conversation with the model in a daemon that has it in memory; else, or where the settings are about
+/// memory and machine, with one that is found and loaded here, if the memory budget admits it.
 [[nodiscard]] Result<std::unique_ptr<ChatSession>> open_session(const std::string& name,
                                                                 const RunSettings& settings, bool quiet);
 

@@ -158,7 +158,7 @@ std::string session_parameters(const ReplState& state) {
     if (now != sampling::format_parameter(defaults, info)) out += fmt::format("{} {}\n", info.name, now);
   }
   if (state.settings.max_tokens != -1) out += fmt::format("num_predict {}\n", state.settings.max_tokens);
-  out += fmt::format("num_ctx {}\n", state.session->memory_info().context_size);
+  out += fmt::format("num_ctx {}\n", state.session->context_size());
   for (const std::string& stop : state.settings.stop)
     out += fmt::format("stop {}\n", store::quote_for_modelfile(stop));
   return out;

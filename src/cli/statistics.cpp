@@ -47,16 +47,17 @@ json process_json() {
 
 }  // namespace
 
-std::string statistics_text(const ChatSession& session, const Answer& answer) {
-  const GenerateResult& result = answer.result;
-  const MemoryInfo memory = session.memory_info();
-  const ModelParams& model = session.params().model;
+std::string label_line(std::string_view label, const std::string& value) {
+  return fmt::format("{:<22}{}\n", label, value);
+}
+
+std::string timing_text(const GenerateResult& result, double load_seconds, double total_seconds) {
   std::string out;
   const auto line = [&](std::string_view label, const std::string& value) {
-    out += fmt::format("{:<22}{}\n", label, value);
+    out += label_line(label, value);
   };
-  line("total duration:", short_duration(session.load_seconds() + answer.total_seconds));
-  line("load duration:", short_duration(session.load_seconds()));
+  line("total duration:", short_duration(load_seconds + total_seconds));
+  line("load duration:", short_duration(load_seconds));
   line("prompt eval count:", fmt::format("{} token(s)", result.prompt_evaluated));
   line("prompt eval duration:", short_duration(result.prompt_seconds));
   line("prompt eval rate:",
@@ -64,14 +65,56 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
   line("eval count:", fmt::format("{} token(s)", result.generated_tokens));
   line("eval duration:", short_duration(result.generate_seconds));
   line("eval rate:", fmt::format("{:.2f} tokens/s", rate(result.generated_tokens, result.generate_seconds)));
-  if (session.params().context.lookup > 0) {
+  if (result.drafted_tokens > 0) {
     line("lookup:",
-         fmt::format(
-             "{} of {} drafted token(s) accepted ({:.0f} %)", result.accepted_tokens, result.drafted_tokens,
-             result.drafted_tokens > 0 ? 100.0 * result.accepted_tokens / result.drafted_tokens : 0.0));
+         fmt::format("{} of {} drafted token(s) accepted ({:.0f} %)", result.accepted_tokens,
+                     result.drafted_tokens, 100.0 * result.accepted_tokens / result.drafted_tokens));
   }
   line("seed:", fmt::format("{}", result.seed));
-  out += "\n";
+  return out;
+}
+
+std::string receipt_text(const Receipt& receipt) {
+  return fmt::format("KV {}, scratch {}, reused {}, {} pages evicted, {} tokens cut",
+                     format_bytes(receipt.kv_bytes), format_bytes(receipt.peak_scratch),
+                     format_bytes(receipt.prefix_bytes_reused), receipt.pages_evicted, receipt.tokens_cut);
+}
+
+json answer_fields(const Answer& answer, const std::string& model, double load_seconds) {
+  const GenerateResult& result = answer.result;
+  json document = {{"model", model},
+                   {"response", answer.content},
+                   {"done", true},
+                   {"done_reason", to_string(result.finish_reason)},
+                   {"total_duration", nanoseconds(load_seconds + answer.total_seconds)},
+                   {"load_duration", nanoseconds(load_seconds)},
+                   {"prompt_tokens", result.prompt_tokens},
+                   {"prompt_eval_count", result.prompt_evaluated},
+                   {"prompt_eval_duration", nanoseconds(result.prompt_seconds)},
+                   {"eval_count", result.generated_tokens},
+                   {"eval_duration", nanoseconds(result.generate_seconds)},
+                   {"drafted", result.drafted_tokens},
+                   {"accepted", result.accepted_tokens},
+                   {"seed", result.seed},
+                   {"receipt",
+                    {{"kv_bytes", result.receipt.kv_bytes},
+                     {"peak_scratch", result.receipt.peak_scratch},
+                     {"prefix_bytes_reused", result.receipt.prefix_bytes_reused},
+                     {"pages_evicted", result.receipt.pages_evicted},
+                     {"tokens_cut", result.receipt.tokens_cut},
+                     {"context_growths", result.receipt.context_growths},
+                     {"kv_demotions", result.receipt.kv_demotions}}}};
+  if (!answer.thinking.empty()) document["thinking"] = answer.thinking;
+  return document;
+}
+
+std::string statistics_text(const LocalSession& session, const Answer& answer) {
+  const MemoryInfo memory = session.memory_info();
+  const ModelParams& model = session.params().model;
+  std::string out = timing_text(answer.result, session.load_seconds(), answer.total_seconds) + "\n";
+  const auto line = [&](std::string_view label, const std::string& value) {
+    out += label_line(label, value);
+  };
   line("model size:", format_bytes(memory.model_size));
   line("KV cache:", fmt::format("{} ({}), {} in use", format_bytes(memory.kv_cache_size), kv_types(memory),
                                 format_bytes(memory.kv_cache_used)));
@@ -84,61 +127,32 @@ std::string statistics_text(const ChatSession& session, const Answer& answer) {
   line("GPU layers:", "0");
   line("mmap:", model.use_mmap ? "on" : "off");
   line("mlock:", lock_state(model, memory));
-  const Receipt& receipt = result.receipt;
-  line("this request:",
-       fmt::format("KV {}, scratch {}, reused {}, {} pages evicted, {} tokens cut",
-                   format_bytes(receipt.kv_bytes), format_bytes(receipt.peak_scratch),
-                   format_bytes(receipt.prefix_bytes_reused), receipt.pages_evicted, receipt.tokens_cut));
+  line("this request:", receipt_text(answer.result.receipt));
   if (session.params().context.grow) {
+    const Receipt& receipt = answer.result.receipt;
     line("context grown:",
          fmt::format("{} time(s), {} with a smaller KV type", receipt.context_growths, receipt.kv_demotions));
   }
   return out + "\n" + process_text();
 }
 
-json answer_json(const ChatSession& session, const Answer& answer) {
-  const GenerateResult& result = answer.result;
+json answer_json(const LocalSession& session, const Answer& answer) {
   const MemoryInfo memory = session.memory_info();
-  json document = {
-      {"model", session.stored().name},
-      {"response", answer.content},
-      {"done", true},
-      {"done_reason", to_string(result.finish_reason)},
-      {"total_duration", nanoseconds(session.load_seconds() + answer.total_seconds)},
-      {"load_duration", nanoseconds(session.load_seconds())},
-      {"prompt_tokens", result.prompt_tokens},
-      {"prompt_eval_count", result.prompt_evaluated},
-      {"prompt_eval_duration", nanoseconds(result.prompt_seconds)},
-      {"eval_count", result.generated_tokens},
-      {"eval_duration", nanoseconds(result.generate_seconds)},
-      {"drafted", result.drafted_tokens},
-      {"accepted", result.accepted_tokens},
-      {"seed", result.seed},
-      {"memory",
-       {{"model_size", memory.model_size},
-        {"kv_cache_size", memory.kv_cache_size},
-        {"kv_cache_used", memory.kv_cache_used},
-        {"key_type", to_string(memory.key_type)},
-        {"value_type", to_string(memory.value_type)},
-        {"token_count", memory.token_count},
-        {"context_size", memory.context_size},
-        {"scratch_size", memory.scratch_size},
-        {"output_size", memory.output_size},
-        {"tokenizer_size", memory.tokenizer_size},
-        {"total_allocated", memory.total_allocated},
-        {"lock_asked", memory.lock_asked},
-        {"lock_achieved", memory.lock_achieved}}},
-      {"receipt",
-       {{"kv_bytes", result.receipt.kv_bytes},
-        {"peak_scratch", result.receipt.peak_scratch},
-        {"prefix_bytes_reused", result.receipt.prefix_bytes_reused},
-        {"pages_evicted", result.receipt.pages_evicted},
-        {"tokens_cut", result.receipt.tokens_cut},
-        {"context_growths", result.receipt.context_growths},
-        {"kv_demotions", result.receipt.kv_demotions}}},
-      {"process", process_json()},
-  };
-  if (!answer.thinking.empty()) document["thinking"] = answer.thinking;
+  json document = answer_fields(answer, session.stored().name, session.load_seconds());
+  document["memory"] = {{"model_size", memory.model_size},
+                        {"kv_cache_size", memory.kv_cache_size},
+                        {"kv_cache_used", memory.kv_cache_used},
+                        {"key_type", to_string(memory.key_type)},
+                        {"value_type", to_string(memory.value_type)},
+                        {"token_count", memory.token_count},
+                        {"context_size", memory.context_size},
+                        {"scratch_size", memory.scratch_size},
+                        {"output_size", memory.output_size},
+                        {"tokenizer_size", memory.tokenizer_size},
+                        {"total_allocated", memory.total_allocated},
+                        {"lock_asked", memory.lock_asked},
+                        {"lock_achieved", memory.lock_achieved}};
+  document["process"] = process_json();
   return document;
 }
 

@@ -22,7 +22,8 @@ struct AnswerFormat {
 };
 
 /// What may stand before an answer to `prompt`, which `chat` made: a thought, which is free, where the
-/// template knows thoughts and `may_think`; the rest of it in any case where the prompt has begun one.
+/// template knows thoughts and `may_think`; the rest of it in any case where the prompt has begun one. Where
+/// answers are messages in channels, the header of the last channel belongs to it.
 [[nodiscard]] sampling::GrammarFrame thought_frame(const text::ChatTemplate& chat, std::string_view prompt,
                                                    bool may_think);
 
@@ -30,16 +31,24 @@ struct AnswerFormat {
 /// `invalid_argument`.
 [[nodiscard]] Result<sampling::Grammar> compile(const AnswerFormat& format);
 
+/// What a grammar sees of a token: its bytes, or kControlMark and the name of a control token.
+[[nodiscard]] std::string grammar_text(const text::Tokenizer& tokenizer, text::TokenId token);
+
+/// A text of a template with kControlMark before each control token's name; end-of-generation tokens are left
+/// out, since they may stand at the end of every answer.
+[[nodiscard]] std::string with_control_marks(const text::Tokenizer& tokenizer, std::string_view text);
+
 /// Answers that are a call of one of `tools` (definitions in OpenAI's shape) in the syntax of the model's
 /// template, with arguments valid by the tool's parameters.
-[[nodiscard]] Result<sampling::Grammar> compile_tool_call(const text::ChatTemplate& chat,
+[[nodiscard]] Result<sampling::Grammar> compile_tool_call(const text::Tokenizer& tokenizer,
+                                                          const text::ChatTemplate& chat,
                                                           const nlohmann::ordered_json& tools,
                                                           const sampling::GrammarFrame& frame);
 
 /// Restricts one answer of `model` to a grammar. The vocabulary's trie is shared by all answers of the model.
 [[nodiscard]] Result<std::shared_ptr<TokenConstraint>> make_constraint(LoadedModel& model,
                                                                        sampling::Grammar grammar);
-/// The same from the format; null if it is empty.
+/// The same from the format, whose frame is in the template's words; null if it is empty.
 [[nodiscard]] Result<std::shared_ptr<TokenConstraint>> make_constraint(LoadedModel& model,
                                                                        const AnswerFormat& format);
 

@@ -282,6 +282,8 @@ Result<bool> Engine::advance(std::vector<Event>& events) {
   if (chunks.empty()) return true;
 
   std::vector<uint32_t> wanted;
+  std::vector<Choice> choices;
+  choices.reserve(chunks.size());
   uint32_t row = 0;
   for (const Chunk& chunk : chunks) {
     row += chunk.tokens;
@@ -307,13 +309,18 @@ Result<bool> Engine::advance(std::vector<Event>& events) {
     const uint32_t drafted = std::exchange(slot.drafted, 0);
     pages_.slide_windows(slot.pages, slot.stored);
     if (!complete) continue;
+    choices.push_back({&slot, output, drafted, -1});
+    output += 1 + drafted;
+  }
+  draw(choices);
+  for (Choice& choice : choices) {
     // The heap may fail one answer; the others go on.
     const auto chosen = without_exceptions("the answer", [&]() -> Status {
-      choose_tokens(slot, drafted, output, events);
+      choose_tokens(choice, events);
       return {};
     });
-    if (!chosen && slot.running) finish(slot, FinishReason::failed, chosen.error(), {}, events);
-    output += 1 + drafted;
+    if (!chosen && choice.slot->running)
+      finish(*choice.slot, FinishReason::failed, chosen.error(), {}, events);
   }
   return true;
 }
@@ -327,6 +334,26 @@ void Engine::fail_chunks(std::span<const Chunk> chunks, const Error& error, std:
     chunks = {newest, newest + 1};
   }
   for (const Chunk& chunk : chunks) finish(*slots_[chunk.slot], FinishReason::failed, error, {}, events);
+}
+
+/// Draws the sequences' tokens side by side: a draw looks at the whole vocabulary and at nothing of the
+/// others.
+void Engine::draw(std::span<Choice> choices) {
+  if (choices.empty()) return;
+  model_->for_each(choices.size(), [&](size_t i) {
+    Choice& choice = choices[i];
+    choice.drawn =
+        without_exceptions("the answer", [&] { return draw(*choice.slot, output_row(choice.row)); });
+  });
+}
+
+Result<TokenId> Engine::draw(Slot& slot, std::span<const float> logits) const {
+  if (slot.request.max_tokens == 0) return -1;  // the prompt was all that was wanted
+  const sampling::TokenMask* mask = nullptr;
+  if (slot.request.constraint) {
+    MULLAMA_ASSIGN(mask, slot.request.constraint->mask());
+  }
+  return slot.sampler->sample(logits, mask);
 }
 
 /// Writes behind each decoding sequence's tokens a guess at those that follow, to be computed in one step
@@ -357,17 +384,20 @@ void Engine::draft(std::vector<Candidate>& candidates) {
 /// Chooses tokens as without drafts, one row of logits after another, for as long as each choice is the token
 /// that was guessed; the rows after that follow a text that was not chosen. So the text is the same, and so
 /// is what the sampler draws from.
-void Engine::choose_tokens(Slot& slot, uint32_t drafted, size_t first_row, std::vector<Event>& events) {
+void Engine::choose_tokens(Choice& choice, std::vector<Event>& events) {
+  Slot& slot = *choice.slot;
+  const uint32_t drafted = choice.drafted;
   uint32_t accepted = 0;
   slot.result.drafted += drafted;
   while (true) {
     const TokenId guess = accepted < drafted ? slot.tokens[slot.count] : -1;
     const uint32_t before = slot.count;
-    choose_token(slot, output_row(first_row + accepted), events);
-    if (!slot.running || slot.count == before || slot.tokens[before] != guess) break;
+    choose_token(slot, choice.drawn, events);
+    if (!slot.running || slot.count <= before || slot.tokens[before] != guess) break;
     ++accepted;
     ++slot.result.accepted;
     settle_token(slot);
+    choice.drawn = draw(slot, output_row(choice.row + accepted));
   }
   if (drafted == 0 || (!slot.running && !slot.session)) return;
   slot.draft_length.observe(drafted, accepted);
@@ -417,7 +447,7 @@ void Engine::settle_token(Slot& slot) {
   pages_.publish(slot.pages, slot.known(), slot.stored - 1, slot.stored);
 }
 
-void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events) {
+void Engine::choose_token(Slot& slot, const Result<TokenId>& drawn, std::vector<Event>& events) {
   Event event;
   event.request = slot.id;
   if (slot.result.generated == 0) {
@@ -425,16 +455,8 @@ void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector
     slot.result.prompt_seconds = std::chrono::duration<double>(slot.prompt_done - slot.started).count();
     if (slot.request.max_tokens == 0) return finish(slot, FinishReason::length, {}, std::move(event), events);
   }
-  const sampling::TokenMask* mask = nullptr;
-  if (slot.request.constraint) {
-    auto allowed = slot.request.constraint->mask();
-    if (!allowed)
-      return finish(slot, FinishReason::failed, std::move(allowed).error(), std::move(event), events);
-    mask = *allowed;
-  }
-  auto chosen = slot.sampler->sample(logits, mask);
-  if (!chosen) return finish(slot, FinishReason::failed, std::move(chosen).error(), std::move(event), events);
-  const TokenId token = *chosen;
+  if (!drawn) return finish(slot, FinishReason::failed, drawn.error(), std::move(event), events);
+  const TokenId token = *drawn;
   event.token = token;
   if (slot.request.sampler.n_probs >= 0) {
     event.logprob = slot.sampler->chosen_log_prob();
@@ -454,8 +476,9 @@ void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector
   }
   ++slot.result.generated;
   event.text = slot.text->append(token);
+  if (slot.request.shift_keep && slot.count >= cells_of(slot)) shift(slot);
   // The last token that fits is given to the caller, but there is no cell left to go on from it.
-  const bool full = slot.count == shape_.n_ctx;
+  const bool full = slot.count >= cells_of(slot);
   if (!full) slot.tokens[slot.count++] = token;
   const bool complete = slot.request.constraint && slot.request.constraint->finished();
   if (slot.text->stopped() || complete) return finish(slot, FinishReason::stop, {}, std::move(event), events);
@@ -465,6 +488,24 @@ void Engine::choose_token(Slot& slot, std::span<const float> logits, std::vector
   }
   if (full) return finish(slot, FinishReason::context_full, {}, std::move(event), events);
   events.push_back(std::move(event));
+}
+
+/// Cells that a sequence may fill.
+uint32_t Engine::cells_of(const Slot& slot) const {
+  return std::min(shape_.n_ctx, slot.request.max_cells);
+}
+
+/// Forgets the older half of a full sequence behind the tokens that it keeps. What is left has other
+/// positions than before and is computed again, as a prompt is.
+void Engine::shift(Slot& slot) {
+  const uint32_t keep = std::min(*slot.request.shift_keep, slot.count / 2);
+  const uint32_t cut = std::max((slot.count - keep) / 2, 1u);
+  std::copy(slot.tokens.begin() + keep + cut, slot.tokens.begin() + slot.count, slot.tokens.begin() + keep);
+  slot.count -= cut;
+  slot.result.receipt.tokens_cut += cut;
+  pages_.release(slot.pages);
+  slot.stored = 0;
+  slot.prompt_end = slot.count + 1;  // with the token that was just chosen
 }
 
 uint64_t Engine::bytes_held(const SequencePages& pages) const {

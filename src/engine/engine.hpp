@@ -34,7 +34,7 @@ struct Receipt {
   uint64_t peak_scratch = 0;
   uint64_t prefix_bytes_reused = 0;
   uint64_t pages_evicted = 0;  ///< Cached pages that made room for it.
-  uint64_t tokens_cut = 0;     ///< Always 0: nothing is cut silently.
+  uint64_t tokens_cut = 0;     ///< Forgotten because the request allowed it; nothing is cut silently.
 };
 
 struct Request {
@@ -44,6 +44,10 @@ struct Request {
   std::vector<std::string> stop;
   bool ignore_end_of_generation = false;
   bool render_special = false;
+  uint32_t max_cells = UINT32_MAX;  ///< Of the context, less than all of it where that is smaller.
+  /// When the context is full, the older half of what follows so many first tokens is forgotten and the rest
+  /// computed again, so that the answer can go on; none: it ends there.
+  std::optional<uint32_t> shift_keep;
   /// Restricts the next token; null: free. The engine tells it of each token chosen.
   std::shared_ptr<TokenConstraint> constraint;
 };
@@ -180,8 +184,19 @@ class Engine {
   void draft(std::vector<Candidate>& candidates);
   /// Counts the next computed token of a sequence as part of its text.
   void settle_token(Slot& slot);
-  void choose_tokens(Slot& slot, uint32_t drafted, size_t first_row, std::vector<Event>& events);
-  void choose_token(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
+  /// A sequence whose next token can be chosen: its first row of logits, and what was drawn from that.
+  struct Choice {
+    Slot* slot = nullptr;
+    size_t row = 0;
+    uint32_t drafted = 0;
+    Result<TokenId> drawn = -1;
+  };
+  void draw(std::span<Choice> choices);
+  [[nodiscard]] Result<TokenId> draw(Slot& slot, std::span<const float> logits) const;
+  void choose_tokens(Choice& choice, std::vector<Event>& events);
+  void choose_token(Slot& slot, const Result<TokenId>& drawn, std::vector<Event>& events);
+  [[nodiscard]] uint32_t cells_of(const Slot& slot) const;
+  void shift(Slot& slot);
   void fail_chunks(std::span<const Chunk> chunks, const Error& error, std::vector<Event>& events);
   void finish(Slot& slot, FinishReason reason, std::optional<Error> error, Event event,
               std::vector<Event>& events);

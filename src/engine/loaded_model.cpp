@@ -6,6 +6,7 @@
 #include "base/byte_size.hpp"
 #include "base/checked.hpp"
 #include "base/without_exceptions.hpp"
+#include "engine/answer_format.hpp"
 #include "engine/plan.hpp"
 
 namespace mullama::engine {
@@ -126,7 +127,7 @@ Result<std::shared_ptr<const sampling::VocabularyTrie>> LoadedModel::vocabulary_
   if (trie_) return trie_;
   std::string text;
   const auto piece = [&](sampling::TokenId token) -> std::string_view {
-    return text = tokenizer_->piece(token, false);
+    return text = grammar_text(*tokenizer_, token);
   };
   const auto size =
       has_weights() ? definition_.program.vocabulary : static_cast<uint32_t>(tokenizer_->vocab_size());
@@ -197,6 +198,11 @@ Status LoadedModel::run(const backend::Batch& batch, backend::KvStore& kv, std::
   if (scratch_.max_tokens() < batch.tokens.size()) MULLAMA_TRY(resize_scratch(*leases_.rbegin()));
   MULLAMA_TRY(backend_->run(definition_.program, definition_.weights, batch, kv, scratch_, output, cancel));
   return file_.intact();
+}
+
+void LoadedModel::for_each(size_t count, const std::function<void(size_t)>& work) {
+  const std::lock_guard lock(run_mutex_);
+  backend_->for_each(count, work);
 }
 
 LoadedModel::ScratchLease::ScratchLease(ScratchLease&& other) noexcept

@@ -81,6 +81,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   /// cut meanwhile: the model stays unusable, the process does not care.
   [[nodiscard]] Status run(const backend::Batch& batch, backend::KvStore& kv, std::span<float> output,
                            const std::atomic<bool>* cancel);
+  /// Work beside run(), which waits meanwhile: see Backend::for_each.
+  void for_each(size_t count, const std::function<void(size_t)>& work);
 
  private:
   LoadedModel() = default;

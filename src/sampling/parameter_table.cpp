@@ -323,6 +323,28 @@ Status set_text(SamplerParams& params, std::string_view name, std::string_view t
   return {};
 }
 
+ParameterValue get(const SamplerParams& params, const ParameterInfo& info) {
+  const ParameterInfo* own = find_parameter(info.name);
+  if (own == nullptr) return std::string();
+  return std::visit(
+      [&](auto member) -> ParameterValue {
+        const auto& value = params.*member;
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, std::optional<uint64_t>>) {
+          return value ? static_cast<int64_t>(*value) : int64_t{-1};
+        } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+          return value;
+        } else if constexpr (std::is_same_v<T, int32_t>) {
+          return int64_t{value};
+        } else if constexpr (std::is_same_v<T, float>) {
+          return double{value};
+        } else {
+          return format_parameter(params, info);
+        }
+      },
+      fields()[static_cast<size_t>(own - kInfos.data())]);
+}
+
 std::string format_parameter(const SamplerParams& params, const ParameterInfo& info) {
   const ParameterInfo* own = find_parameter(info.name);
   if (own == nullptr) return {};

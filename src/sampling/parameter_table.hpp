@@ -37,6 +37,9 @@ using ParameterValue = std::variant<bool, int64_t, double, std::string, std::vec
 /// logit_bias takes `ID=BIAS,ID=BIAS`.
 [[nodiscard]] Status set_text(SamplerParams& params, std::string_view name, std::string_view text);
 
+/// The value in the form that set() takes; no seed is -1.
+[[nodiscard]] ParameterValue get(const SamplerParams& params, const ParameterInfo& info);
+
 /// The value in the form that set_text() reads.
 [[nodiscard]] std::string format_parameter(const SamplerParams& params, const ParameterInfo& info);
 

@@ -35,39 +35,131 @@ std::string DaemonAddress::text() const {
                                              : fmt::format("[{}]:{}", host, port);
 }
 
-Result<nlohmann::ordered_json> ask_daemon(const DaemonAddress& address, const std::string& path,
-                                          const std::string& body, std::chrono::seconds patience) {
-  // A daemon that listens on all addresses is reached on this machine's own.
-  const std::string host = address.host == "0.0.0.0" ? "127.0.0.1"
-                           : address.host == "::"    ? "::1"
-                                                     : address.host;
-  httplib::Client client(host, address.port);
-  client.set_connection_timeout(2);
-  client.set_read_timeout(patience);
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A daemon that listens on all addresses is reached on this machine's own.
+std::string reachable_host(const DaemonAddress& address) {
+  return address.host == "0.0.0.0" ? "127.0.0.1" : address.host == "::" ? "::1" : address.host;
+}
+
+httplib::Headers headers_for(const DaemonAddress& address) {
   httplib::Headers headers;
   if (!address.key.empty()) headers.emplace("Authorization", "Bearer " + address.key);
-  const httplib::Result reply = body.empty() ? client.Get(path.c_str(), headers)
-                                             : client.Post(path.c_str(), headers, body, "application/json");
-  if (!reply) {
-    if (reply.error() == httplib::Error::Read)
-      return fail(ErrorCode::timeout, "the daemon at {} does not answer", address.text());
-    return fail(ErrorCode::unavailable, "no daemon answers at {}. Start one with: mullama daemon start",
-                address.text());
-  }
-  const auto document = nlohmann::ordered_json::parse(reply->body, nullptr, false);
-  if (reply->status == 401)
+  return headers;
+}
+
+/// Why there is no reply.
+tl::unexpected<Error> no_reply(const DaemonAddress& address, httplib::Error error) {
+  if (error == httplib::Error::Read)
+    return fail(ErrorCode::timeout, "the daemon at {} does not answer", address.text());
+  return fail(ErrorCode::unavailable, "no daemon answers at {}. Start one with: mullama daemon start",
+              address.text());
+}
+
+/// What a reply with a status of an error says.
+Status check_status(const DaemonAddress& address, int status, const Json& document) {
+  if (status == 401)
     return fail(ErrorCode::permission, "the daemon at {} wants an API key; set MULLAMA_API_KEY",
                 address.text());
   if (document.is_discarded())
     return fail(ErrorCode::unavailable, "what answers at {} is not a daemon of ours", address.text());
-  if (reply->status >= 400) {
-    const std::string message =
-        document.is_object() && document.contains("error") && document["error"].is_string()
-            ? document["error"].get<std::string>()
-            : fmt::format("status {}", reply->status);
-    return fail(reply->status == 404 ? ErrorCode::not_found : ErrorCode::unavailable, "{}", message);
+  if (status < 400) return {};
+  const std::string message =
+      document.is_object() && document.contains("error") && document["error"].is_string()
+          ? document["error"].get<std::string>()
+          : fmt::format("status {}", status);
+  const ErrorCode code = status == 404   ? ErrorCode::not_found
+                         : status == 400 ? ErrorCode::invalid_argument
+                                         : ErrorCode::unavailable;
+  return fail(code, "{}", message);
+}
+
+/// Splits what comes into lines, each a document.
+class Documents {
+ public:
+  explicit Documents(const std::function<void(const Json&)>& on_document) : on_document_(on_document) {}
+
+  Status feed(std::string_view bytes) {
+    held_ += bytes;
+    size_t begin = 0;
+    for (size_t end = held_.find('\n'); end != std::string::npos; end = held_.find('\n', begin)) {
+      MULLAMA_TRY(take(std::string_view(held_).substr(begin, end - begin)));
+      begin = end + 1;
+    }
+    held_.erase(0, begin);
+    return {};
   }
+  [[nodiscard]] const std::string& held() const { return held_; }
+
+ private:
+  Status take(std::string_view line) {
+    const Json document = Json::parse(line, nullptr, false);
+    if (!document.is_object()) return fail(ErrorCode::unavailable, "the daemon sent what is no JSON object");
+    if (document.contains("error") && document["error"].is_string())
+      return fail(ErrorCode::unavailable, "{}", document["error"].get<std::string>());
+    on_document_(document);
+    return {};
+  }
+
+  const std::function<void(const Json&)>& on_document_;
+  std::string held_;
+};
+
+}  // namespace
+
+Result<Json> ask_daemon(const DaemonAddress& address, const std::string& path, const std::string& body,
+                        std::chrono::seconds patience) {
+  httplib::Client client(reachable_host(address), address.port);
+  client.set_connection_timeout(2);
+  client.set_read_timeout(patience);
+  const httplib::Headers headers = headers_for(address);
+  const httplib::Result reply = body.empty() ? client.Get(path.c_str(), headers)
+                                             : client.Post(path.c_str(), headers, body, "application/json");
+  if (!reply) return no_reply(address, reply.error());
+  Json document = Json::parse(reply->body, nullptr, false);
+  MULLAMA_TRY(check_status(address, reply->status, document));
   return document;
+}
+
+Status stream_from_daemon(const DaemonAddress& address, const std::string& path, const std::string& body,
+                          std::atomic<int>& socket, const std::function<void(const Json&)>& on_document) {
+  httplib::Client client(reachable_host(address), address.port);
+  client.set_connection_timeout(2);
+  // The first token may be long in coming: the queue, a long prompt.
+  client.set_read_timeout(std::chrono::hours(1));
+  client.set_keep_alive(false);
+  client.set_socket_options([&](socket_t opened) { socket.store(static_cast<int>(opened)); });
+  Documents documents(on_document);
+  Status status;
+  int code = 0;
+  std::string refusal;
+  httplib::Request request;
+  request.method = "POST";
+  request.path = path;
+  request.headers = headers_for(address);
+  request.set_header("Content-Type", "application/json");
+  request.body = body;
+  request.response_handler = [&](const httplib::Response& response) {
+    code = response.status;
+    return true;
+  };
+  request.content_receiver = [&](const char* data, size_t size, uint64_t, uint64_t) {
+    if (code >= 400) {
+      refusal.append(data, size);
+      return refusal.size() < (size_t{1} << 20);
+    }
+    status = documents.feed({data, size});
+    return status.has_value();
+  };
+  const httplib::Result reply = client.send(request);
+  socket.store(-1);
+  MULLAMA_TRY(status);
+  if (!reply) return no_reply(address, reply.error());
+  if (code >= 400) return check_status(address, code, Json::parse(refusal, nullptr, false));
+  if (!documents.held().empty()) return fail(ErrorCode::unavailable, "the daemon's reply breaks off");
+  return {};
 }
 
 }  // namespace mullama::server

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -26,5 +28,12 @@ struct DaemonAddress {
 [[nodiscard]] Result<nlohmann::ordered_json> ask_daemon(
     const DaemonAddress& address, const std::string& path, const std::string& body = {},
     std::chrono::seconds patience = std::chrono::seconds(10));
+
+/// Posts `body` and hands out the documents of the reply, one a line, as they come. A document that is an
+/// error, or a status that is one, is the result. `socket` tells the connection while there is one, so that a
+/// signal handler can shut it down.
+[[nodiscard]] Status stream_from_daemon(
+    const DaemonAddress& address, const std::string& path, const std::string& body, std::atomic<int>& socket,
+    const std::function<void(const nlohmann::ordered_json&)>& on_document);
 
 }  // namespace mullama::server

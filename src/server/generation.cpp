@@ -15,6 +15,8 @@ constexpr std::chrono::milliseconds kPatience{100};
 constexpr uint64_t kBytesAToken = 256;
 // The same of a token with its probability, which OpenAI's format also spells out byte by byte.
 constexpr uint64_t kBytesALogProb = 1024;
+// An answer that shifts its context could go on for ever: it may be as long as so many contexts.
+constexpr uint64_t kShiftedContexts = 10;
 using text::TokenId;
 
 /// Ollama's spelling of parameters that the table has under another name.
@@ -74,7 +76,7 @@ struct EncodedPrompt {
   std::string text;
 };
 
-Result<EncodedPrompt> encode(LoadedEntry& entry, GenerationRequest& asked) {
+Result<EncodedPrompt> encode(LoadedEntry& entry, const text::ChatTemplate& with, GenerationRequest& asked) {
   const text::Tokenizer& tokenizer = entry.model->tokenizer();
   EncodedPrompt out;
   if (auto* tokens = std::get_if<std::vector<TokenId>>(&asked.prompt)) {
@@ -87,23 +89,55 @@ Result<EncodedPrompt> encode(LoadedEntry& entry, GenerationRequest& asked) {
       return out;
     }
     out.text = plain->text;
-    const bool start = plain->context.empty() && plain->add_special;
-    MULLAMA_ASSIGN(auto tokens, tokenizer.encode(plain->text, {start, plain->parse_special}));
-    out.tokens = plain->context;
-    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
+    MULLAMA_ASSIGN(out.tokens, tokenizer.encode(plain->text, {plain->add_special, plain->parse_special}));
     return out;
   }
   const text::ChatInput chat = with_own_messages(entry, std::get<text::ChatInput>(asked.prompt));
-  MULLAMA_ASSIGN(out.text, entry.chat->render(chat));
-  MULLAMA_ASSIGN(out.tokens, encode_rendered(tokenizer, out.text));
+  MULLAMA_ASSIGN(out.text, with.render(chat));
+  if (asked.context.empty()) {
+    MULLAMA_ASSIGN(out.tokens, encode_rendered(tokenizer, out.text));
+    return out;
+  }
+  MULLAMA_ASSIGN(const auto tokens, tokenizer.encode(out.text, {false, true}));
+  out.tokens = asked.context;
+  out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
   return out;
 }
 
+/// How long a prompt may be that has to be cut: what is left is for the answer, at most half of the context.
+size_t cut_limit(uint32_t cells, const GenerationRequest& asked) {
+  const int32_t most = asked.max_tokens.value_or(-1);
+  const uint32_t answer = most < 0 ? cells / 4 : static_cast<uint32_t>(most);
+  return cells - std::min(answer, cells / 2);
+}
+
+/// Cuts a prompt that is too long and may be cut, and counts what it loses.
+Status shorten(LoadedEntry& entry, const text::ChatTemplate& with, GenerationRequest& asked, uint32_t cells,
+               EncodedPrompt& prompt, uint64_t& cut) {
+  const size_t before = prompt.tokens.size();
+  const size_t limit = cut_limit(cells, asked);
+  if (auto* chat = std::get_if<text::ChatInput>(&asked.prompt); chat != nullptr && asked.context.empty()) {
+    const auto count = [&](const text::ChatInput& some) -> Result<size_t> {
+      MULLAMA_ASSIGN(const std::string text, with.render(with_own_messages(entry, some)));
+      MULLAMA_ASSIGN(const auto tokens, encode_rendered(entry.model->tokenizer(), text));
+      return tokens.size();
+    };
+    MULLAMA_ASSIGN(*chat, newest_messages(*chat, limit, count));
+    MULLAMA_ASSIGN(prompt, encode(entry, with, asked));
+  } else {
+    const size_t keep = std::min<size_t>(asked.num_keep, limit / 2);
+    const auto begin = prompt.tokens.begin() + static_cast<ptrdiff_t>(keep);
+    prompt.tokens.erase(begin, begin + static_cast<ptrdiff_t>(before - limit));
+  }
+  cut = before - prompt.tokens.size();
+  return {};
+}
+
 /// Which pieces of an answer are told apart.
-text::AnswerReaderOptions reader_options(const LoadedEntry& entry, const GenerationRequest& asked) {
+text::AnswerReaderOptions reader_options(const text::ChatTemplate& with, const GenerationRequest& asked) {
   text::AnswerReaderOptions options;
   const auto* chat = std::get_if<text::ChatInput>(&asked.prompt);
-  options.thinking = asked.think ? asked.think->on : chat != nullptr && entry.chat->supports_thinking();
+  options.thinking = asked.think ? asked.think->on : chat != nullptr && with.supports_thinking();
   options.tools = chat != nullptr && chat->tools.is_array() && !chat->tools.empty();
   return options;
 }
@@ -132,6 +166,36 @@ text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat
   return chat;
 }
 
+Result<text::ChatInput> newest_messages(const text::ChatInput& chat, size_t limit,
+                                        const std::function<Result<size_t>(const text::ChatInput&)>& tokens) {
+  // A conversation goes on from a user's message; templates refuse others.
+  std::vector<size_t> beginnings;
+  for (size_t i = 0; i < chat.messages.size(); ++i) {
+    if (chat.messages[i].value("role", "") == "user") beginnings.push_back(i);
+  }
+  const auto from = [&](size_t beginning) {
+    text::ChatInput some = chat;
+    some.messages = nlohmann::ordered_json::array();
+    for (size_t i = 0; i < chat.messages.size(); ++i) {
+      const std::string role = chat.messages[i].value("role", "");
+      if (i >= beginning || role == "system" || role == "developer")
+        some.messages.push_back(chat.messages[i]);
+    }
+    return some;
+  };
+  size_t low = 0;  // the first beginning that may fit
+  size_t high = beginnings.size();
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    MULLAMA_ASSIGN(const size_t count, tokens(from(beginnings[middle])));
+    (count <= limit ? high : low) = count <= limit ? middle : middle + 1;
+  }
+  if (low < beginnings.size()) return from(beginnings[low]);
+  return fail(ErrorCode::context_full,
+              "the last message alone does not fit: prompts that are cut have room for {} tokens here",
+              limit);
+}
+
 Result<std::vector<TokenId>> encode_rendered(const text::Tokenizer& tokenizer, std::string_view prompt) {
   MULLAMA_ASSIGN(std::vector<TokenId> tokens, tokenizer.encode(prompt, {true, true}));
   // A template that writes the begin-of-sequence token itself must not get a second one.
@@ -143,7 +207,12 @@ Result<std::vector<TokenId>> encode_rendered(const text::Tokenizer& tokenizer, s
 Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& asked) {
   if (asked.top_logprobs > 20)
     return fail(ErrorCode::invalid_argument, "top_logprobs must be between 0 and 20");
-  if (asked.think && asked.think->on && !entry.chat->supports_thinking())
+  std::optional<text::ChatTemplate> own;
+  if (!asked.chat_template.empty()) {
+    MULLAMA_ASSIGN(own, entry.chat->with_source(asked.chat_template));
+  }
+  const text::ChatTemplate& with = own ? *own : *entry.chat;
+  if (asked.think && asked.think->on && !with.supports_thinking())
     return fail(ErrorCode::invalid_argument, "\"{}\" does not support thinking", entry.name);
   if (auto* chat = std::get_if<text::ChatInput>(&asked.prompt); chat != nullptr && asked.think) {
     if (!chat->variables.is_object()) chat->variables = nlohmann::ordered_json::object();
@@ -156,7 +225,7 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
   MULLAMA_ASSIGN(request.sampler, settle(entry, asked));
   request.stop = asked.stop;
   add_stops(entry, request.stop);
-  MULLAMA_ASSIGN(EncodedPrompt prompt, encode(entry, asked));
+  MULLAMA_ASSIGN(EncodedPrompt prompt, encode(entry, with, asked));
   const auto vocabulary = static_cast<TokenId>(entry.model->tokenizer().vocab_size());
   for (const TokenId token : prompt.tokens) {
     if (token < 0 || token >= vocabulary)
@@ -167,31 +236,38 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
 
   // A request may ask for less than the model was loaded with, and then gets no more.
   const uint32_t cells = std::min(entry.plan.shape.n_ctx, asked.num_ctx.value_or(UINT32_MAX));
+  if (prompt.tokens.size() > cells && asked.truncate)
+    MULLAMA_TRY(shorten(entry, with, asked, cells, prompt, prepared.tokens_cut));
   if (prompt.tokens.size() > cells) {
     return fail(ErrorCode::context_full,
-                "the prompt has {} tokens, but the context holds {}; shorten the prompt or raise num_ctx",
+                "the prompt has {} tokens, but the context holds {}; shorten the prompt, raise num_ctx, or "
+                "allow a cut with truncate",
                 prompt.tokens.size(), cells);
   }
-  const auto room = static_cast<int32_t>(cells - prompt.tokens.size() + 1);
+  const uint64_t room = asked.shift ? kShiftedContexts * cells : cells - prompt.tokens.size() + 1;
+  const auto limit = static_cast<int32_t>(std::min<uint64_t>(room, INT32_MAX));
   const int32_t most = asked.max_tokens.value_or(default_max_tokens(entry));
-  request.max_tokens = most < 0 ? room : std::min(most, room);
+  request.max_tokens = most < 0 ? limit : std::min(most, limit);
+  request.max_cells = cells;
+  if (asked.shift) request.shift_keep = asked.num_keep;
 
-  const text::AnswerReaderOptions options = reader_options(entry, asked);
-  prepared.reader = text::make_answer_reader(*entry.chat, prompt.text, options);
+  const text::AnswerReaderOptions options = reader_options(with, asked);
+  prepared.reader = text::make_answer_reader(with, prompt.text, options);
   request.render_special = prepared.reader->wants_special();
-  MULLAMA_ASSIGN(request.constraint, entry.constraints->make(asked.format, prompt.text, options.thinking));
+  MULLAMA_ASSIGN(request.constraint,
+                 entry.constraints->make(asked.format, with, prompt.text, options.thinking));
   request.prompt = std::move(prompt.tokens);
   return prepared;
 }
 
-LocalGeneration::LocalGeneration(ModelPool::Lease lease, std::unique_ptr<text::AnswerReader> reader,
-                                 std::function<bool()> client_gone, ServiceCounters& counters,
+LocalGeneration::LocalGeneration(ModelPool::Lease lease, std::function<bool()> client_gone,
+                                 ServiceCounters& counters, const FolderNames& folders,
                                  std::chrono::steady_clock::time_point since)
     : lease_(std::move(lease)),
-      reader_(std::move(reader)),
       memory_(lease_->model->ledger(), memory::Pool::runtime, "an answer"),
       client_gone_(std::move(client_gone)),
       counters_(counters),
+      folders_(folders),
       since_(since) {
   summary_.load_seconds = lease_.load_seconds();
 }
@@ -202,7 +278,10 @@ LocalGeneration::~LocalGeneration() {
   lease_->worker->cancel(answer_);
 }
 
-Status LocalGeneration::submit(engine::Request request) {
+Status LocalGeneration::submit(PreparedRequest prepared) {
+  engine::Request& request = prepared.request;
+  reader_ = std::move(prepared.reader);
+  tokens_cut_ = prepared.tokens_cut;
   wants_log_probs_ = request.sampler.n_probs >= 0;
   bytes_a_token_ = kBytesAToken + kBytesALogProb * static_cast<uint64_t>(request.sampler.n_probs + 1);
   summary_.tokens = request.prompt;
@@ -252,6 +331,7 @@ Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
   summary_.prompt_seconds = finish.prompt_seconds;
   summary_.generate_seconds = finish.generate_seconds;
   summary_.receipt = finish.receipt;
+  summary_.receipt.tokens_cut += tokens_cut_;
   summary_.total_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - since_).count();
   counters_.prompt_tokens += finish.prompt_tokens;
   counters_.reused_tokens += finish.prompt_reused;
@@ -261,7 +341,9 @@ Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
   counters_.generate_microseconds += static_cast<uint64_t>(finish.generate_seconds * 1e6);
   if (finish.reason == engine::FinishReason::failed) {
     ++counters_.failed;
-    if (finish.error) return tl::unexpected<Error>(*finish.error);
+    if (finish.error) {
+      return tl::unexpected<Error>(Error{finish.error->code, folders_.replace_in(finish.error->message)});
+    }
     return fail(ErrorCode::internal, "the request failed");
   }
   if (finish.reason == engine::FinishReason::canceled) {

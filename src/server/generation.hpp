@@ -16,8 +16,16 @@ namespace mullama::server {
 struct PreparedRequest {
   engine::Request request;
   std::unique_ptr<text::AnswerReader> reader;
+  uint64_t tokens_cut = 0;  ///< Of the prompt, because the request allows it.
 };
 [[nodiscard]] Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& asked);
+
+/// The messages of a conversation that a prompt of at most `limit` tokens can hold: system messages, and the
+/// newest others from a user's on. `tokens` counts those of a conversation's prompt. `context_full` if not
+/// even the last user's message fits.
+[[nodiscard]] Result<text::ChatInput> newest_messages(
+    const text::ChatInput& chat, size_t limit,
+    const std::function<Result<size_t>(const text::ChatInput&)>& tokens);
 
 /// The conversation behind the model's own system message, unless it has one, and its own first messages.
 [[nodiscard]] text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat);
@@ -29,13 +37,12 @@ struct PreparedRequest {
 /// An answer by a worker of this process.
 class LocalGeneration final : public Generation {
  public:
-  LocalGeneration(ModelPool::Lease lease, std::unique_ptr<text::AnswerReader> reader,
-                  std::function<bool()> client_gone, ServiceCounters& counters,
-                  std::chrono::steady_clock::time_point since);
+  LocalGeneration(ModelPool::Lease lease, std::function<bool()> client_gone, ServiceCounters& counters,
+                  const FolderNames& folders, std::chrono::steady_clock::time_point since);
   ~LocalGeneration() override;
 
   /// Queues the request, once.
-  [[nodiscard]] Status submit(engine::Request request);
+  [[nodiscard]] Status submit(PreparedRequest prepared);
   Result<std::optional<Delta>> next() override;
   const Summary& summary() const override { return summary_; }
   const std::string& model() const override { return lease_->name; }
@@ -52,8 +59,10 @@ class LocalGeneration final : public Generation {
   memory::GrowingReservation memory_;
   uint64_t bytes_a_token_ = 0;  ///< Of what is gathered of the answer, by us and by who asked.
   bool wants_log_probs_ = false;
+  uint64_t tokens_cut_ = 0;
   std::function<bool()> client_gone_;
   ServiceCounters& counters_;
+  const FolderNames& folders_;
   std::chrono::steady_clock::time_point since_;
   Summary summary_;
   std::chrono::steady_clock::time_point last_look_;

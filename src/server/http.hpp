@@ -102,6 +102,8 @@ class Router {
  public:
   void add(std::string_view method, std::string_view pattern, Handler handler,
            BodyMode body = BodyMode::whole);
+  /// What every error's message goes through before it is rendered.
+  void set_message_filter(std::function<std::string(std::string)> filter) { filter_ = std::move(filter); }
   /// For all paths that begin with `prefix`, the longest wins; "" is for all others.
   void set_error_renderer(std::string prefix, ErrorRenderer renderer);
 
@@ -114,7 +116,7 @@ class Router {
   };
   /// HEAD is answered as GET where it has no handler of its own.
   [[nodiscard]] Match find(std::string_view method, std::string_view path) const;
-  [[nodiscard]] HttpReply render(const HttpError& error, std::string_view path) const;
+  [[nodiscard]] HttpReply render(HttpError error, std::string_view path) const;
 
  private:
   struct Route {
@@ -128,6 +130,7 @@ class Router {
 
   std::vector<Route> routes_;
   std::vector<std::pair<std::string, ErrorRenderer>> renderers_;
+  std::function<std::string(std::string)> filter_;
 };
 
 }  // namespace mullama::server

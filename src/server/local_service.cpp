@@ -53,7 +53,14 @@ Status normalize(std::vector<float>& vector, std::optional<uint32_t> dimensions)
 }  // namespace
 
 LocalService::LocalService(ServiceSettings settings, store::Store store, memory::Ledger ledger)
-    : store_(std::move(store)), pool_(std::move(settings), store_, std::move(ledger)) {}
+    : store_(std::move(store)), pool_(std::move(settings), store_, std::move(ledger)) {
+  folders_.add(store_.root(), "(models folder)");
+  for (const auto& folder : store_.read_only_folders()) folders_.add(folder, "(another models folder)");
+  for (const auto& [name, source] : pool_.settings().models) {
+    if (store::is_path(source))
+      folders_.add(std::filesystem::path(source).parent_path(), "(folder of a model)");
+  }
+}
 
 Result<ModelPool::Lease> LocalService::acquire(const std::string& model) {
   return pool_.acquire({model, {}, {}, {}});
@@ -71,10 +78,9 @@ Result<std::unique_ptr<Generation>> LocalService::generate(GenerationRequest req
   if (!lease) return refuse(lease.error());
   auto prepared = prepare_request(**lease, request);
   if (!prepared) return refuse(prepared.error());
-  auto generation = std::make_unique<LocalGeneration>(std::move(*lease), std::move(prepared->reader),
-                                                      std::move(request.client_gone), counters_, since);
-  if (Status queued = generation->submit(std::move(prepared->request)); !queued)
-    return refuse(queued.error());
+  auto generation = std::make_unique<LocalGeneration>(std::move(*lease), std::move(request.client_gone),
+                                                      counters_, folders_, since);
+  if (Status queued = generation->submit(std::move(*prepared)); !queued) return refuse(queued.error());
   return generation;
 }
 
@@ -99,6 +105,7 @@ Result<Embeddings> LocalService::embed(EmbedRequest request) {
     if (tokens.size() > cells) {
       if (!request.truncate)
         return fail(ErrorCode::invalid_argument, "the input length exceeds the context length");
+      out.tokens_cut += tokens.size() - cells;
       tokens.resize(cells);
     }
     out.prompt_tokens += static_cast<uint32_t>(tokens.size());

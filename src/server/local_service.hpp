@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "server/folder_names.hpp"
 #include "server/model_pool.hpp"
 #include "server/service.hpp"
 
@@ -44,6 +45,9 @@ class LocalService final : public Service {
   Status unload(const std::string& model) override;
   std::string default_model() override { return pool_.default_model(); }
   const store::Store& store() override { return store_; }
+  std::string for_clients(std::string message) const override {
+    return folders_.replace_in(std::move(message));
+  }
 
   [[nodiscard]] const ServiceCounters& counters() const { return counters_; }
   [[nodiscard]] memory::Ledger& ledger() { return pool_.ledger(); }
@@ -52,6 +56,7 @@ class LocalService final : public Service {
   [[nodiscard]] Result<ModelPool::Lease> acquire(const std::string& model);
 
   store::Store store_;
+  FolderNames folders_;
   ServiceCounters counters_;
   ModelPool pool_;
 };

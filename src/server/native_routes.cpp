@@ -141,7 +141,7 @@ Result<HttpReply> completion(Service& service, const HttpRequest& http) {
     request.prompt = std::move(tokens);
   } else {
     MULLAMA_ASSIGN(const auto prompt, text_member(body, "prompt"));
-    request.prompt = TextPrompt{prompt.value_or(""), true, true, {}};
+    request.prompt = TextPrompt{prompt.value_or(""), true, true};
   }
   request.client_gone = http.client_gone;
   MULLAMA_ASSIGN(auto started, service.generate(std::move(request)));

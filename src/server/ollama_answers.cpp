@@ -149,31 +149,24 @@ Result<HttpReply> generate(Service& service, HttpRequest& http) {
   if (raw &&
       ((given_template && !given_template->empty()) || (system && !system->empty()) || !context.empty()))
     return fail(ErrorCode::invalid_argument, "raw mode does not support template, system, or context");
-  if (given_template && !given_template->empty())
-    return fail(
-        ErrorCode::unsupported,
-        "a request cannot bring its own template; render the prompt yourself and send it with raw: true");
   GenerationRequest request;
   MULLAMA_TRY(read_common(body, request));
   if (prompt.value_or("").empty() && suffix.value_or("").empty())
     return load_only(service, body, name, Shape::generate, stream);
   request.model = name;
+  request.chat_template = given_template.value_or("");
   request.client_gone = http.client_gone;
   if (suffix && !suffix->empty()) {
     request.suffix = *suffix;
-    request.prompt = TextPrompt{prompt.value_or(""), true, false, {}};
+    request.prompt = TextPrompt{prompt.value_or(""), true, false};
   } else if (raw) {
-    request.prompt = TextPrompt{*prompt, true, true, {}};
+    request.prompt = TextPrompt{*prompt, true, true};
   } else {
     text::ChatInput chat;
     if (system && !system->empty()) chat.messages.push_back({{"role", "system"}, {"content", *system}});
     chat.messages.push_back({{"role", "user"}, {"content", *prompt}});
-    if (context.empty()) {
-      request.prompt = std::move(chat);
-    } else {
-      MULLAMA_ASSIGN(std::string text, service.apply_template(name, chat));
-      request.prompt = TextPrompt{std::move(text), false, true, std::move(context)};
-    }
+    request.context = std::move(context);
+    request.prompt = std::move(chat);
   }
   return answer(service, std::move(request), Shape::generate, name, stream, !raw);
 }
@@ -223,12 +216,7 @@ Result<HttpReply> chat(Service& service, HttpRequest& http) {
     MULLAMA_ASSIGN(Json message, message_of(given));
     chat_input.messages.push_back(std::move(message));
   }
-  if (tools != nullptr && !tools->empty()) {
-    MULLAMA_ASSIGN(const ModelDescription shown, service.show(name));
-    if (std::ranges::find(shown.capabilities, "tools") == shown.capabilities.end())
-      return fail(ErrorCode::invalid_argument, "\"{}\" does not support tools", name);
-    chat_input.tools = *tools;
-  }
+  if (tools != nullptr) chat_input.tools = *tools;
   request.prompt = std::move(chat_input);
   return answer(service, std::move(request), Shape::chat, name, stream, false);
 }
@@ -266,7 +254,8 @@ Result<HttpReply> embed(Service& service, HttpRequest& http) {
                           {"embeddings", made.vectors},
                           {"total_duration", nanoseconds(made.total_seconds)},
                           {"load_duration", nanoseconds(made.load_seconds)},
-                          {"prompt_eval_count", made.prompt_tokens}});
+                          {"prompt_eval_count", made.prompt_tokens},
+                          {"receipt", {{"tokens_cut", made.tokens_cut}}}});
 }
 
 Result<HttpReply> embeddings(Service& service, HttpRequest& http) {

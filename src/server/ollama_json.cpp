@@ -209,6 +209,10 @@ Status read_options(const Json& body, GenerationRequest& request) {
       if (name == "num_predict") {
         MULLAMA_ASSIGN(const auto number, integer_member(*options, name, INT32_MIN, INT32_MAX));
         request.max_tokens = static_cast<int32_t>(std::max<int64_t>(*number, -1));
+      } else if (name == "num_keep") {
+        MULLAMA_ASSIGN(const auto number, integer_member(*options, name, -1, INT32_MAX));
+        // -1 is the whole prompt, as far as there is room for it.
+        request.num_keep = *number < 0 ? UINT32_MAX : static_cast<uint32_t>(*number);
       }
     } else if (name == "stop") {
       MULLAMA_ASSIGN(request.stop, texts(value, name));
@@ -228,6 +232,10 @@ Status read_common(const Json& body, GenerationRequest& request) {
   MULLAMA_ASSIGN(request.keep_alive, keep_alive(body));
   MULLAMA_TRY(read_format(body, request.format));
   MULLAMA_TRY(read_think(body, request.think));
+  MULLAMA_ASSIGN(const auto truncate, flag_member(body, "truncate"));
+  MULLAMA_ASSIGN(const auto shift, flag_member(body, "shift"));
+  request.truncate = truncate.value_or(false);
+  request.shift = shift.value_or(false);
   MULLAMA_ASSIGN(const auto wanted, flag_member(body, "logprobs"));
   MULLAMA_ASSIGN(const auto top, integer_member(body, "top_logprobs", INT32_MIN, INT32_MAX));
   if (top && (*top < 0 || *top > 20))

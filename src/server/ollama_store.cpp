@@ -28,7 +28,7 @@ Json progress_line(const store::Progress& progress) {
 }
 
 /// Long work on the store, told as lines or, without a stream, at its end.
-Result<HttpReply> tell(bool stream, const HttpRequest& http,
+Result<HttpReply> tell(Service& service, bool stream, const HttpRequest& http,
                        std::function<Status(const store::PullOptions&)> work) {
   store::PullOptions options;
   options.canceled = http.client_gone;
@@ -37,7 +37,7 @@ Result<HttpReply> tell(bool stream, const HttpRequest& http,
     return HttpReply::json({{"status", "success"}});
   }
   return HttpReply::streaming(
-      "application/x-ndjson", [options, work = std::move(work)](StreamWriter& writer) {
+      "application/x-ndjson", [&service, options, work = std::move(work)](StreamWriter& writer) {
         store::PullOptions told = options;
         bool gone = false;
         told.canceled = [&] { return gone || options.canceled(); };
@@ -46,8 +46,9 @@ Result<HttpReply> tell(bool stream, const HttpRequest& http,
         };
         const Status done = work(told);
         if (gone) return;
-        static_cast<void>(
-            writer.write(line(done ? Json{{"status", "success"}} : Json{{"error", done.error().message}})));
+        const Json last =
+            done ? Json{{"status", "success"}} : Json{{"error", service.for_clients(done.error().message)}};
+        static_cast<void>(writer.write(line(last)));
       });
 }
 
@@ -60,7 +61,7 @@ Result<HttpReply> pull(Service& service, const HttpRequest& http) {
     return fail(ErrorCode::invalid_argument,
                 "'{}' is not a model's name; only `mullama pull` fetches from files and addresses", name);
   }
-  return tell(stream, http, [&service, name](const store::PullOptions& options) -> Status {
+  return tell(service, stream, http, [&service, name](const store::PullOptions& options) -> Status {
     MULLAMA_ASSIGN(const auto model, store::pull(service.store(), name, options));
     return {};
   });
@@ -162,11 +163,12 @@ Result<HttpReply> create(Service& service, const HttpRequest& http) {
     return fail(ErrorCode::invalid_argument, "neither 'from' or 'files' was specified");
   MULLAMA_TRY(read_parameters(body, modelfile));
   MULLAMA_TRY(read_model_texts(body, modelfile));
-  return tell(stream, http, [&service, name, modelfile](const store::PullOptions& options) -> Status {
-    MULLAMA_ASSIGN(const auto model,
-                   store::create(service.store(), name, modelfile, service.store().root(), options));
-    return {};
-  });
+  return tell(
+      service, stream, http, [&service, name, modelfile](const store::PullOptions& options) -> Status {
+        MULLAMA_ASSIGN(const auto model,
+                       store::create(service.store(), name, modelfile, service.store().root(), options));
+        return {};
+      });
 }
 
 Result<HttpReply> has_blob(Service& service, const HttpRequest& http) {

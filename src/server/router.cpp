@@ -155,7 +155,8 @@ Router::Match Router::find(std::string_view method, std::string_view path) const
   return match;
 }
 
-HttpReply Router::render(const HttpError& error, std::string_view path) const {
+HttpReply Router::render(HttpError error, std::string_view path) const {
+  if (filter_) error.message = filter_(std::move(error.message));
   const std::pair<std::string, ErrorRenderer>* best = nullptr;
   for (const auto& entry : renderers_) {
     if (path.starts_with(entry.first) && (best == nullptr || entry.first.size() > best->first.size()))

@@ -97,6 +97,8 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   state.service = &service;
   state.parallel = options.parallel;
   Router router;
+  router.set_message_filter(
+      [&service](std::string message) { return service.for_clients(std::move(message)); });
   add_ollama_routes(router, service);
   add_openai_routes(router, service);
   add_anthropic_routes(router, service);

@@ -40,8 +40,6 @@ struct TextPrompt {
   std::string text;
   bool add_special = true;    ///< The begin-of-sequence token where the model wants one.
   bool parse_special = true;  ///< Texts of control tokens become the tokens.
-  /// Token ids that come first, such as Ollama's `context`; the text then gets no begin-of-sequence token.
-  std::vector<text::TokenId> context;
 };
 using Prompt = std::variant<TextPrompt, text::ChatInput, std::vector<text::TokenId>>;
 
@@ -66,6 +64,9 @@ struct GenerationRequest {
   Prompt prompt;
   /// Text behind the gap that the answer fills, for models that can; the prompt is then a TextPrompt.
   std::string suffix;
+  std::string chat_template;  ///< In place of the model's own for this request; empty: none.
+  /// Token ids that come first, such as Ollama's `context`; a text then gets no begin-of-sequence token.
+  std::vector<text::TokenId> context;
   /// The wire format's own defaults; the model's parameters and then `options` change them.
   sampling::SamplerParams sampler;
   /// Sampling parameters that the client set, by their names in sampling/parameter_table.hpp.
@@ -77,6 +78,13 @@ struct GenerationRequest {
   std::optional<KeepAlive> keep_alive;
   std::optional<Think> think;  ///< None: as the model does by itself.
   std::optional<uint32_t> num_ctx;
+  /// A prompt that is too long loses its oldest messages, or the text behind its first num_keep tokens; the
+  /// receipt tells how many tokens. Else it is `context_full`.
+  bool truncate = false;
+  /// When the context is full, the older half behind the first num_keep tokens is forgotten and the answer
+  /// goes on; the receipt tells. Else the answer ends there.
+  bool shift = false;
+  uint32_t num_keep = 4;
   /// Asked about ten times a second while there is nothing to tell; true ends the request.
   std::function<bool()> client_gone;
 };
@@ -143,6 +151,7 @@ struct Embeddings {
   std::string model;
   std::vector<std::vector<float>> vectors;  ///< Of length 1.
   uint32_t prompt_tokens = 0;
+  uint64_t tokens_cut = 0;  ///< Of inputs that were too long.
   double load_seconds = 0;
   double total_seconds = 0;
   std::optional<memory::GrowingReservation> memory;  ///< What the vectors and their reply take.
@@ -224,6 +233,8 @@ class Service {
   [[nodiscard]] virtual std::string default_model() = 0;
 
   [[nodiscard]] virtual const store::Store& store() = 0;
+  /// An error's message as clients may read it: without the folders of this machine.
+  [[nodiscard]] virtual std::string for_clients(std::string message) const { return message; }
 };
 
 }  // namespace mullama::server

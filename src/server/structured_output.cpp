@@ -9,16 +9,15 @@ namespace {
 
 class ModelConstraints final : public ConstraintSource {
  public:
-  explicit ModelConstraints(std::shared_ptr<engine::LoadedModel> model)
-      : model_(std::move(model)), chat_(text::ChatTemplate::from_file(model_->file())) {}
+  explicit ModelConstraints(std::shared_ptr<engine::LoadedModel> model) : model_(std::move(model)) {}
 
-  Result<std::shared_ptr<engine::TokenConstraint>> make(const OutputFormat& format, std::string_view prompt,
-                                                        bool think) override {
+  Result<std::shared_ptr<engine::TokenConstraint>> make(const OutputFormat& format,
+                                                        const text::ChatTemplate& chat,
+                                                        std::string_view prompt, bool think) override {
     if (format.kind == OutputFormat::Kind::none) return nullptr;
-    if (!chat_) return tl::unexpected<Error>(chat_.error());
-    const auto frame = engine::thought_frame(*chat_, prompt, think);
+    const auto frame = engine::thought_frame(chat, prompt, think);
     if (format.kind == OutputFormat::Kind::tool_call) {
-      MULLAMA_ASSIGN(auto grammar, engine::compile_tool_call(*chat_, format.tools, frame));
+      MULLAMA_ASSIGN(auto grammar, engine::compile_tool_call(model_->tokenizer(), chat, format.tools, frame));
       return engine::make_constraint(*model_, std::move(grammar));
     }
     engine::AnswerFormat wanted;
@@ -26,13 +25,11 @@ class ModelConstraints final : public ConstraintSource {
     if (format.kind == OutputFormat::Kind::gbnf) wanted.grammar = format.grammar;
     if (format.kind == OutputFormat::Kind::json) wanted.json_schema = "json";
     if (format.kind == OutputFormat::Kind::schema) wanted.json_schema = format.schema.dump();
-    MULLAMA_ASSIGN(auto grammar, engine::compile(wanted));
-    return engine::make_constraint(*model_, std::move(grammar));
+    return engine::make_constraint(*model_, wanted);
   }
 
  private:
   std::shared_ptr<engine::LoadedModel> model_;
-  Result<text::ChatTemplate> chat_;
 };
 
 }  // namespace

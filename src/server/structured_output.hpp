@@ -7,6 +7,7 @@
 #include "engine/constraint.hpp"
 #include "engine/loaded_model.hpp"
 #include "server/service.hpp"
+#include "text/chat/chat_template.hpp"
 
 namespace mullama::server {
 
@@ -16,9 +17,10 @@ class ConstraintSource {
  public:
   virtual ~ConstraintSource() = default;
   /// Null for Kind::none. Grammars that cannot be compiled are `invalid_argument` or `unsupported`.
-  /// `prompt` is the text that the answer follows and `think` whether it may begin with a thought, which is
-  /// free.
+  /// `prompt` is the text that the answer follows, which `chat` made, and `think` whether it may begin with a
+  /// thought, which is free.
   [[nodiscard]] virtual Result<std::shared_ptr<engine::TokenConstraint>> make(const OutputFormat& format,
+                                                                              const text::ChatTemplate& chat,
                                                                               std::string_view prompt,
                                                                               bool think) = 0;
 };

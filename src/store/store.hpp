@@ -47,6 +47,9 @@ class Store {
   explicit Store(StoreFolders folders) : folders_(std::move(folders)) {}
 
   [[nodiscard]] const std::filesystem::path& root() const { return folders_.root; }
+  [[nodiscard]] const std::vector<std::filesystem::path>& read_only_folders() const {
+    return folders_.read_only;
+  }
   [[nodiscard]] std::filesystem::path blob_path(const Digest& digest) const;
   /// For files under construction; what lies there can be deleted when no pull is running.
   [[nodiscard]] std::filesystem::path staging_path() const { return folders_.root / "tmp"; }

@@ -25,7 +25,8 @@ class ProgramTest(unittest.TestCase):
             for key, value in os.environ.items()
             if not key.startswith(("MULLAMA_", "OLLAMA_")) and key not in ("NO_COLOR", "COLUMNS")
         }
-        self.environment.update(HOME=str(self.folder), MULLAMA_MODELS_DIR=str(self.models), TERM="xterm-256color")
+        self.environment.update(HOME=str(self.folder), MULLAMA_MODELS_DIR=str(self.models), TERM="xterm-256color",
+                                MULLAMA_STATE_DIR=str(self.folder / "state"), MULLAMA_HOST="127.0.0.1:1")
         if "MULLAMA_ISA" in os.environ:
             self.environment["MULLAMA_ISA"] = os.environ["MULLAMA_ISA"]
 

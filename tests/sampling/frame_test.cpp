@@ -44,6 +44,16 @@ TEST(GrammarFrame, AThoughtThatWasBegunMustEnd) {
   EXPECT_FALSE(is_whole(grammar, "{\"a\": 1}"));
 }
 
+TEST(GrammarFrame, ATagCanBeAControlToken) {
+  GrammarFrame frame = thinking(true);
+  frame.thought_close = "\xff</think>";
+  const Grammar grammar = Grammar::json(frame);
+  EXPECT_TRUE(is_whole(grammar, "a plain </think> is text\xff</think>\n{}"));
+  EXPECT_FALSE(is_whole(grammar, "a plain </think>{}"));
+  EXPECT_FALSE(is_whole(grammar, "no byte \xff is text\xff</think>{}"));
+  EXPECT_FALSE(is_whole(grammar, "twice\xff</think>\xff</think>{}"));
+}
+
 TEST(GrammarFrame, OneOfManyPartsWithTheirOwnReferences) {
   using Json = nlohmann::ordered_json;
   const Json first = Json::parse(R"({"$defs": {"n": {"type": "integer", "minimum": 1, "maximum": 3}},

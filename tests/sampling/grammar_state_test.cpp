@@ -1,5 +1,8 @@
 #include "sampling/grammar/grammar_state.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <gtest/gtest.h>
 #include <random>
 #include <string>
@@ -179,6 +182,37 @@ TEST(GrammarState, ARefusedChargeIsAnErrorAndTheStateGoesOn) {
   ledger.set_budget(memory::kHost, std::nullopt);
   EXPECT_TRUE(state.mask());
   EXPECT_TRUE(state.accept_text("1"));
+}
+
+// threats.md: "deeply nested or repeated rules blow up": counts that overlap make every step a long one.
+TEST(ThreatGrammarAmbiguity, WorkOfAMaskIsBounded) {
+  for (const char* text : {"root ::= ([a-z0-9]{0,60} [a-y0-8]{0,60} [b-z1-9]{0,60}){0,300}",
+                           "root ::= (\"a\"{0,100} [a-c]{0,100} [^x]{0,100}){1,200}",
+                           "root ::= ([a-m]{0,9} [h-z]{0,9} | [a-z]{1,30} [0-9]{0,30}){0,900}"}) {
+    const auto grammar = Grammar::parse_gbnf(text);
+    ASSERT_TRUE(grammar) << grammar.error().message;
+    memory::Ledger ledger;
+    const SyntheticVocabulary vocabulary(32000);
+    auto state = GrammarState::create(*grammar, vocabulary.trie(ledger), ledger);
+    ASSERT_TRUE(state) << state.error().message;
+    double longest = 0;
+    bool refused = false;
+    for (int step = 0; step < 40 && !refused; ++step) {
+      const auto begin = std::chrono::steady_clock::now();
+      const auto mask = state->mask();
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      longest = std::max(longest, took.count());
+      refused = !mask;
+      if (refused) {
+        EXPECT_EQ(mask.error().code, ErrorCode::unsupported);
+      } else {
+        ASSERT_TRUE(state->accept_text("ab"));
+      }
+    }
+    RecordProperty("longest_mask_ms", static_cast<int>(longest * 1e3));
+    std::printf("%s: longest mask %.0f ms%s\n", text, longest * 1e3, refused ? ", refused" : "");
+    EXPECT_LT(longest, 1.0);  // a second, on a busy or instrumented machine
+  }
 }
 
 TEST(VocabularyTrie, RefusesBadInput) {

@@ -125,6 +125,75 @@ class Answers(ServerTest):
         self.assertEqual(status, 400)
         self.assertIn("the context holds 128", reply["error"])
 
+    def test_truncate_drops_the_oldest_messages_and_tells(self):
+        talk = [{"role": "system", "content": "Be brief."}]
+        for word in ("red", "green", "blue", "white"):
+            talk += [{"role": "user", "content": f"{word} " * 60}, {"role": "assistant", "content": "Fine."}]
+        talk.append({"role": "user", "content": "Say hello."})
+        body = {"model": MODEL, "messages": talk, "stream": False, "options": {**GREEDY, "num_ctx": 128}}
+        status, reply = self.server.post("/api/chat", body)
+        self.assertEqual(status, 400)
+        self.assertIn("truncate", reply["error"])
+        status, reply = self.server.post("/api/chat", {**body, "truncate": True})
+        self.assertEqual(status, 200, reply)
+        self.assertLessEqual(reply["prompt_eval_count"], 128 - 12)
+        whole = self.server.post("/api/chat", {**body, "options": GREEDY})[1]
+        self.assertEqual(reply["receipt"]["tokens_cut"], whole["prompt_eval_count"] - reply["prompt_eval_count"])
+        self.assertEqual(whole["receipt"]["tokens_cut"], 0)
+        # What is left is what a client would have sent itself: the system message, and a conversation from a user's message on.
+        same = [self.server.post("/api/chat", {**body, "messages": [talk[0], *talk[start:]]}) for start in (5, 7, 9)]
+        self.assertIn(reply["message"]["content"], [answer["message"]["content"] for code, answer in same if code == 200])
+        status, reply = self.server.post("/api/chat", {**body, "truncate": True, "messages": [{"role": "user", "content": "word " * 300}]})
+        self.assertEqual(status, 400)
+        self.assertIn("the last message alone does not fit", reply["error"])
+
+    def test_truncate_of_a_text_keeps_its_beginning_and_its_end(self):
+        body = {"model": MODEL, "prompt": "One two three four. " + "word " * 300 + "1, 2, 3, 4,", "raw": True, "stream": False, "truncate": True,
+                "options": {**GREEDY, "num_ctx": 128, "num_keep": 5}}
+        status, reply = self.server.post("/api/generate", body)
+        self.assertEqual(status, 200, reply)
+        self.assertEqual(reply["prompt_eval_count"], 128 - 12)
+        self.assertGreater(reply["receipt"]["tokens_cut"], 180)
+        self.assertIn("5", reply["response"])
+
+    def test_shift_goes_on_beyond_the_context_and_tells(self):
+        body = {"model": MODEL, "prompt": "1, 2, 3, 4, 5, 6,", "raw": True, "stream": False,
+                "options": {"temperature": 0, "num_ctx": 96, "num_predict": 200}}
+        ended = self.server.post("/api/generate", body)[1]
+        self.assertEqual((ended["done_reason"], ended["receipt"]["tokens_cut"]), ("length", 0))
+        self.assertLess(ended["eval_count"], 97)
+        shifted = self.server.post("/api/generate", {**body, "shift": True})[1]
+        self.assertEqual((shifted["done_reason"], shifted["eval_count"]), ("length", 200))
+        self.assertGreater(shifted["receipt"]["tokens_cut"], 90)
+        self.assertTrue(shifted["response"].startswith(ended["response"]))
+        streamed = "".join(line["response"] for _, line in self.server.stream("/api/generate", {**body, "shift": True}))
+        self.assertEqual(streamed, shifted["response"])
+        # One that would never end is ended.
+        endless = self.server.post("/api/generate", {**body, "shift": True, "options": {"temperature": 0, "num_ctx": 32, "num_predict": -1, "stop": []}})[1]
+        self.assertLessEqual(endless["eval_count"], 320)
+
+    def test_a_request_brings_its_own_template(self):
+        body = {"model": MODEL, "prompt": "The capital of France is", "stream": False, "options": {"temperature": 0, "num_predict": 8}}
+        raw = self.server.post("/api/generate", {**body, "raw": True})[1]
+        for template in ("{{ .Prompt }}", "{{ if .System }}{{ .System }}{{ end }}{{ .Prompt }}{{ .Response }}", "{{ messages[-1].content }}"):
+            with self.subTest(template):
+                own = self.server.post("/api/generate", {**body, "template": template, "system": "" if "System" in template else None})[1]
+                self.assertIn("Paris", own["response"])
+                if "messages" not in template:
+                    self.assertEqual(own["response"], raw["response"])
+        status, reply = self.server.post("/api/generate", {**body, "template": "{{ printf .Prompt }}"})
+        self.assertIn(status, (400, 501))
+        self.assertIn("printf", reply["error"])
+        self.assertEqual(self.server.post("/api/generate", {**body, "template": "{{ .Prompt"})[0], 400)
+
+    def test_tools_are_offered_to_a_template_that_knows_none(self):
+        tools = [{"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": {"type": "object"}}}]
+        prompt = self.server.post("/apply-template", {"messages": [{"role": "user", "content": "Hi"}], "tools": tools})[1]["prompt"]
+        self.assertIn("get_weather", prompt)
+        self.assertIn("<tool_call>", prompt)
+        self.assertEqual(self.server.post("/api/chat", {"model": MODEL, "stream": False, "messages": [{"role": "user", "content": "Hi"}], "tools": tools,
+                                                        "options": GREEDY})[0], 200)
+
     def test_embeddings_have_length_one(self):
         status, reply = self.server.post("/api/embed", {"model": MODEL, "input": ["a cat", "a dog", "a cat"]})
         self.assertEqual(status, 200)
@@ -156,6 +225,16 @@ class Answers(ServerTest):
         self.assertEqual(self.server.get("/props")[1]["total_slots"], 2)
 
 
+    def test_an_embedding_tells_what_it_cut(self):
+        text = "word " * 300
+        whole = self.server.post("/api/embed", {"model": MODEL, "input": text})[1]
+        self.assertEqual(whole["receipt"]["tokens_cut"], 0)
+        cut = self.server.post("/api/embed", {"model": MODEL, "input": text, "options": {"num_ctx": 64}})[1]
+        self.assertEqual(cut["prompt_eval_count"] + cut["receipt"]["tokens_cut"], whole["prompt_eval_count"])
+        status, reply = self.server.post("/api/embed", {"model": MODEL, "input": text, "truncate": False, "options": {"num_ctx": 64}})
+        self.assertEqual((status, reply["error"]), (400, "the input length exceeds the context length"))
+
+
 class Store(ServerTest):
     """What writes into a models folder, on a copy of it."""
 
@@ -180,6 +259,25 @@ class Store(ServerTest):
         self.assertNotIn("twin:latest", self.names())
         status, reply = self.server.request("DELETE", "/api/delete", {"model": "twin"})[::2]
         self.assertEqual((status, json.loads(reply)["error"]), (404, "model 'twin' not found"))
+
+    def test_a_failed_pull_tells_no_folders(self):
+        name = "localhost:1/library/nothing"
+        *_, (_, last) = self.server.stream("/api/pull", {"model": name})
+        status, reply = self.server.post("/api/pull", {"model": name, "stream": False})
+        self.assertGreaterEqual(status, 400)
+        for error in (last["error"], reply["error"]):
+            self.assertTrue(error)
+            self.assertNotIn(str(self.folder), error)
+
+    def test_a_failed_upload_tells_no_folders(self):
+        staging = self.folder / "models" / "tmp"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.write_text("no folder")
+        self.addCleanup(staging.unlink)
+        status, _, body = self.server.request("POST", "/api/blobs/sha256:" + "1" * 64, b"x")
+        self.assertGreaterEqual(status, 400)
+        self.assertIn("(models folder)", json.loads(body)["error"])
+        self.assertNotIn(str(self.folder), json.loads(body)["error"])
 
     def test_create_from_a_model_with_a_system_message(self):
         lines = [line for _, line in self.server.stream("/api/create", {

@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -212,6 +214,53 @@ class Keys(unittest.TestCase):
             if other:
                 with self.assertRaises(OSError):
                     socket.create_connection((other, server.port), timeout=2).close()
+
+
+class OtherNamespace(unittest.TestCase):
+    """What another machine sees, played by a network namespace that a pair of virtual cards joins to this one."""
+
+    HERE, THERE = "198.18.77.1", "198.18.77.2"
+    SCAN = """
+import socket, sys
+found = []
+for port in range(1, 65536):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((sys.argv[1], port)) == 0:
+            found.append(port)
+print(*found)
+"""
+
+    def setUp(self):
+        if shutil.which("ip") is None:
+            self.skipTest("ip (iproute2) is not installed, so no network namespace can be made")
+        self.name = f"mullama-{os.getpid()}"
+        self.card = f"mul{os.getpid() % 100000}"
+        made = self.ip("netns", "add", self.name)
+        if made.returncode != 0:
+            self.skipTest(f"no network namespace can be made here: {made.stderr.strip()}")
+        self.addCleanup(self.ip, "netns", "delete", self.name)
+        for command in (("link", "add", self.card, "type", "veth", "peer", "name", "other", "netns", self.name),
+                        ("addr", "add", f"{self.HERE}/30", "dev", self.card), ("link", "set", self.card, "up"),
+                        ("-n", self.name, "addr", "add", f"{self.THERE}/30", "dev", "other"),
+                        ("-n", self.name, "link", "set", "other", "up")):
+            done = self.ip(*command)
+            if done.returncode != 0:
+                self.skipTest(f"no virtual network card can be made here: {done.stderr.strip()}")
+
+    def ip(self, *arguments):
+        return subprocess.run(["ip", *arguments], capture_output=True, encoding="utf-8", check=False)
+
+    def scan(self):
+        done = subprocess.run(["ip", "netns", "exec", self.name, sys.executable, "-c", self.SCAN, self.HERE], capture_output=True,
+                              encoding="utf-8", check=True, timeout=300)
+        return {int(port) for port in done.stdout.split()}
+
+    def test_bleeding_llama_a_port_scan_finds_nothing_by_default(self):
+        with Server() as hidden, Server("--host", "0.0.0.0", "--api-key", "secret") as open_to_all:
+            found = self.scan()
+            self.assertIn(open_to_all.port, found)  # the scan sees what there is to see
+            self.assertNotIn(hidden.port, found)
 
 
 class HalfOpen(unittest.TestCase):

@@ -64,6 +64,14 @@ Status Backend::run(const Program& program, const std::vector<Matrix>& weights, 
   return executor.run();
 }
 
+void Backend::for_each(size_t count, const std::function<void(size_t)>& work) const {
+  if (count == 1) return work(0);
+  std::atomic<size_t> next{0};
+  team_->threads->run_elastic([&](unsigned) {
+    for (size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+  });
+}
+
 unsigned Backend::threads() const {
   return team_->threads->workers();
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sampling/grammar/code_points.hpp"
+#include "sampling/grammar/vocabulary_trie.hpp"
 
 namespace mullama::sampling {
 
@@ -22,6 +23,11 @@ size_t matched_after(const std::vector<uint32_t>& tag, size_t matched, uint32_t 
 /// Any text up to and with the first `tag`. The search for the tag is a machine whose state is how much of it
 /// was just read.
 ExprId up_to(RuleSet& rules, std::string_view tag_text) {
+  // A control token is part of no text, so that the first one is the tag's.
+  if (tag_text.starts_with(kControlMark)) {
+    const ExprId text = rules.repeat(rules.set(CodePointSet().complement()), 0, std::nullopt);
+    return rules.sequence({text, rules.literal(tag_text)});
+  }
   std::vector<uint32_t> tag;
   while (const auto code_point = next_code_point(tag_text)) tag.push_back(*code_point);
   CodePointSet letters;

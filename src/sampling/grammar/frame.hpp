@@ -6,7 +6,7 @@
 
 namespace mullama::sampling {
 
-/// What stands around the text that a grammar or a schema describes.
+/// What stands around the text that a grammar or a schema describes. Control tokens begin with kControlMark.
 struct GrammarFrame {
   /// A model that thinks may do so first: any text between these tags, of which blanks follow the closing
   /// one. Empty closing tag: no thought.

@@ -20,6 +20,13 @@ tl::unexpected<Error> too_ambiguous() {
       "the grammar can be read in too many ways at once here; make its alternatives begin differently");
 }
 
+tl::unexpected<Error> too_costly() {
+  return fail(
+      ErrorCode::unsupported,
+      "the grammar takes too much work to follow here; use smaller repetition counts, or alternatives "
+      "and repetitions that do not overlap");
+}
+
 tl::unexpected<Error> no_memory() {
   return fail(ErrorCode::out_of_memory, "cannot allocate memory for the grammar's state");
 }
@@ -73,6 +80,7 @@ std::span<uint64_t> GrammarState::words(size_t slot) const {
 
 void GrammarState::reset() {
   ended_ = false;
+  work_left_ = kMostWork;
   // The start set was made once, so this makes nothing new unless it was forgotten.
   set_ = states_.start();
 }
@@ -98,13 +106,7 @@ Result<TokenMask> GrammarState::mask() {
     MULLAMA_TRY(account());
     auto slot = std::find_if(slots_.begin(), slots_.end(), [this](const Slot& s) { return s.set == set_; });
     if (slot == slots_.end()) {
-      Status searched = search();
-      if (!searched) {
-        // What earlier steps left behind may have filled the table.
-        forget();
-        searched = search();
-      }
-      MULLAMA_TRY(searched);
+      MULLAMA_TRY(search_within_limit());
       slot = std::min_element(slots_.begin(), slots_.end(),
                               [](const Slot& a, const Slot& b) { return a.last_use < b.last_use; });
       slot->set = set_;
@@ -115,6 +117,21 @@ Result<TokenMask> GrammarState::mask() {
   } catch (const std::bad_alloc&) {
     return no_memory();
   }
+}
+
+Status GrammarState::search_within_limit() {
+  const uint64_t end = states_.work() + work_left_;
+  states_.set_work_limit(end);
+  Status searched = search();
+  if (!searched && states_.work() < end) {
+    // What earlier steps left behind may have filled the table.
+    forget();
+    searched = search();
+  }
+  states_.set_work_limit(UINT64_MAX);
+  work_left_ = end - std::min(end, states_.work());
+  if (!searched && work_left_ == 0) return too_costly();
+  return searched;
 }
 
 Status GrammarState::search() {
@@ -216,6 +233,7 @@ Status GrammarState::accept_text(std::string_view text) {
     }
     MULLAMA_TRY(followed);
     set_ = set;
+    work_left_ = std::min(kMostWork, work_left_ + kWorkOfAToken);
     return account();
   } catch (const std::bad_alloc&) {
     return no_memory();

@@ -42,6 +42,10 @@ class GrammarState {
 
  private:
   static constexpr uint64_t kForgetBytes = uint64_t{16} << 20;
+  /// Work (see ParseStates) that a mask may take at most, and that each token adds to what is left of it, so
+  /// that no grammar can hold up the answers that are made beside it.
+  static constexpr uint64_t kMostWork = uint64_t{1} << 22;
+  static constexpr uint64_t kWorkOfAToken = uint64_t{1} << 18;
 
   struct Slot {
     ParseStates::SetId set = ParseStates::kDead;
@@ -59,6 +63,7 @@ class GrammarState {
   GrammarState(Grammar grammar, std::shared_ptr<const VocabularyTrie> trie, memory::Ledger& ledger);
 
   [[nodiscard]] std::span<uint64_t> words(size_t slot) const;
+  [[nodiscard]] Status search_within_limit();
   [[nodiscard]] Status search();
   void write(std::span<uint64_t> out) const;
   [[nodiscard]] Status follow(std::string_view text, ParseStates::SetId& set);
@@ -79,6 +84,7 @@ class GrammarState {
   std::vector<TokenRange> allowed_;  // runs of the trie's tokens()
   memory::GrowingReservation reserved_;
   uint64_t forget_at_ = kForgetBytes;
+  uint64_t work_left_ = kMostWork;
 };
 
 }  // namespace mullama::sampling

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace mullama::sampling {
 
@@ -9,6 +10,7 @@ namespace {
 
 constexpr size_t kMaxVisited = 4 * ParseStates::kMaxConfigurations;
 constexpr size_t kMaxTableBytes = size_t{64} << 20;
+constexpr uint64_t kRunWork = uint64_t{1} << 16;  // for what is merely a short cut
 constexpr uint32_t kRunSteps = 96;  // longer tokens are rare, and then merely looked at one by one
 
 uint64_t mix(uint64_t value) {
@@ -108,6 +110,7 @@ ParseStates::SetId ParseStates::finish_closure() {
     }
     if (!automaton_->byte_edges(at.state).empty()) kept_.push_back(at);
   }
+  work_ += visited_.size();
   const size_t table = targets_.size() * sizeof(SetId) + configurations_.size() * sizeof(Configuration) +
                        frames_.size() * sizeof(Frame);
   if (overflow_ || kept_.size() > kMaxConfigurations || table > kMaxTableBytes) return kTooMany;
@@ -138,6 +141,7 @@ ParseStates::SetId ParseStates::start() {
 }
 
 ParseStates::SetId ParseStates::advance(SetId set, uint32_t byte_class) {
+  if (work_ >= work_limit_) return kTooMany;
   begin_closure();
   const uint8_t byte = automaton_->first_byte(byte_class);
   const Set from = sets_[set];
@@ -257,6 +261,8 @@ bool ParseStates::every_character_beyond_ascii_leads(SetId from, SetId to) {
 
 void ParseStates::find_run(SetId set) {
   if (sets_[set].run.state == Run::at_least && sets_[set].run.length >= kRunSteps / 2) return;
+  // A shorter run than there is costs time later, not correctness.
+  const uint64_t whole_limit = std::exchange(work_limit_, std::min(work_limit_, work_ + kRunWork));
   // Follow the common target, then fill in backwards: a string of bounded length is a chain of such sets.
   std::vector<SetId> chain;
   std::vector<Run> steps;
@@ -285,6 +291,7 @@ void ParseStates::find_run(SetId set) {
     if (std::find(chain.begin(), chain.end(), target) != chain.end()) break;
     at = target;
   }
+  work_limit_ = whole_limit;
   for (size_t i = chain.size(); i-- > 0;) {
     Run run = steps[i];
     const CharacterKinds common = run.kinds & tail.kinds;

@@ -81,6 +81,11 @@ class ParseStates {
     return sets_[set].run;
   }
 
+  /// Configurations looked at since the beginning: what time goes into.
+  [[nodiscard]] uint64_t work() const { return work_; }
+  /// Beyond so much work, what is not known yet is kTooMany.
+  void set_work_limit(uint64_t limit) { work_limit_ = limit; }
+
   [[nodiscard]] size_t set_count() const { return sets_.size(); }
   [[nodiscard]] size_t bytes() const;
   /// Forgets everything but one set, and gives its new id.
@@ -125,6 +130,8 @@ class ParseStates {
   std::vector<Set> sets_;
   IndexTable set_index_;
   std::vector<SetId> targets_;  // classes_ of them a set
+  uint64_t work_ = 0;
+  uint64_t work_limit_ = UINT64_MAX;
 
   // Scratch of one closure.
   std::vector<Configuration> visited_;

@@ -19,11 +19,16 @@ inline constexpr uint32_t kInvalidKind = 63;  ///< Not UTF-8.
 /// The kind's number of an ASCII byte.
 [[nodiscard]] uint32_t kind_of_ascii(uint8_t byte);
 
+/// Begins the text of a control token. No UTF-8 text holds this byte, so no grammar that describes text
+/// allows a control token; one that means it writes the byte and the token's name.
+inline constexpr char kControlMark = '\xff';
+
 /// All token texts of a vocabulary as a byte trie in preorder: a subtree is a run of nodes, and its tokens a
 /// run of `tokens()`. Built once a model and shared by every grammar; immutable.
 class VocabularyTrie {
  public:
-  /// `piece` gives a token's bytes, empty for control tokens, which a grammar then never allows.
+  /// `piece` gives a token's bytes: kControlMark and the name of a control token, empty for one that no
+  /// grammar may allow.
   /// `end_tokens` end a generation: allowed exactly where a grammar is complete. Memory is of pool
   /// `tokenizer`.
   [[nodiscard]] static Result<std::shared_ptr<const VocabularyTrie>> create(

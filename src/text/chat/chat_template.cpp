@@ -3,6 +3,9 @@
 #include <mutex>
 #include <optional>
 
+#include "text/chat/answer_syntax.hpp"
+#include "text/chat/go_template.hpp"
+#include "text/chat/tool_text.hpp"
 #include "text/jinja/jinja.hpp"
 
 namespace mullama::text {
@@ -30,16 +33,6 @@ Json message(std::string_view role, Json content) {
 }
 Json parts_of(std::string_view text) {
   return Json::array({{{"type", "text"}, {"text", text}}});
-}
-
-std::string text_of_parts(const Json& parts) {
-  std::string text;
-  for (const Json& part : parts) {
-    if (part.is_string()) text += part.get<std::string>();
-    if (part.is_object() && part.contains("text") && part["text"].is_string())
-      text += part["text"].get<std::string>();
-  }
-  return text;
 }
 
 bool contains(const Result<std::string>& text, std::string_view what) {
@@ -149,7 +142,13 @@ struct ChatTemplate::State {
     return abilities;
   }
 
-  Json normalize(const Json& messages) const {
+  Json normalize(const Json& messages, const Json& tools) const {
+    if (!abilities().tools)
+      return with_contents(with_tools_as_text(messages, tools, *AnswerSyntax::of_template(source).calls));
+    return with_contents(messages);
+  }
+
+  Json with_contents(const Json& messages) const {
     Json out = Json::array();
     const bool knows_developer = source.find("developer") != std::string::npos;
     for (const Json& given : messages) {
@@ -157,7 +156,7 @@ struct ChatTemplate::State {
       if (entry.value("role", "") == "developer" && !knows_developer) entry["role"] = "system";
       Json content = entry.contains("content") ? entry["content"] : Json();
       if (content.is_null()) content = "";
-      if (content.is_array() && !abilities().part_arrays) content = text_of_parts(content);
+      if (content.is_array() && !abilities().part_arrays) content = text_of_content(content);
       if (content.is_string() && abilities().typed_content) content = parts_of(content.get<std::string>());
       entry["content"] = std::move(content);
       if (entry.contains("tool_calls") && entry["tool_calls"].is_array()) {
@@ -169,10 +168,8 @@ struct ChatTemplate::State {
     if (!starts_with_system || abilities().system) return out;
     for (size_t i = 1; i < out.size(); ++i) {
       if (out[i].value("role", "") != "user") continue;
-      const auto text = [](const Json& content) {
-        return content.is_array() ? text_of_parts(content) : content.get<std::string>();
-      };
-      const std::string joined = text(out[0]["content"]) + "\n\n" + text(out[i]["content"]);
+      const std::string joined =
+          text_of_content(out[0]["content"]) + "\n\n" + text_of_content(out[i]["content"]);
       out[i]["content"] = abilities().typed_content ? parts_of(joined) : Json(joined);
       out.erase(0);
       return out;
@@ -203,6 +200,12 @@ Result<ChatTemplate> ChatTemplate::from_source(std::string source, std::string b
   state->bos = std::move(bos);
   state->eos = std::move(eos);
   return ChatTemplate(std::move(state));
+}
+
+Result<ChatTemplate> ChatTemplate::with_source(std::string_view source) const {
+  if (!is_go_template(source)) return from_source(std::string(source), state_->bos, state_->eos);
+  MULLAMA_ASSIGN(std::string jinja, jinja_of_go_template(source));
+  return from_source(std::move(jinja), state_->bos, state_->eos);
 }
 
 Result<ChatTemplate> ChatTemplate::from_file(const gguf::File& file) {
@@ -241,11 +244,9 @@ Result<std::string> ChatTemplate::render(const ChatInput& input) const {
   }
   if (state_->origin == Origin::plain) {
     std::string text;
-    for (const Json& entry : input.messages) {
-      const Json content = entry.contains("content") ? entry["content"] : Json();
-      const std::string own = content.is_array()    ? text_of_parts(content)
-                              : content.is_string() ? content.get<std::string>()
-                                                    : "";
+    const CallSyntax& syntax = *AnswerSyntax::of_template("").calls;
+    for (const Json& entry : with_tools_as_text(input.messages, input.tools, syntax)) {
+      const std::string own = text_of_content(entry.value("content", Json("")));
       if (!text.empty() && !own.empty()) text += "\n\n";
       text += own;
     }
@@ -258,7 +259,7 @@ Result<std::string> ChatTemplate::render(const ChatInput& input) const {
   const bool with_tools = input.tools.is_array() && !input.tools.empty();
   const jinja::Template& chosen =
       with_tools && state_->tool_use && *state_->tool_use ? **state_->tool_use : *state_->parsed;
-  auto text = state_->run(chosen, state_->normalize(input.messages), input);
+  auto text = state_->run(chosen, state_->normalize(input.messages, input.tools), input);
   if (!text)
     return fail(ErrorCode::invalid_argument, "the chat template refused the conversation: {}",
                 text.error().message);

@@ -23,9 +23,10 @@ struct ChatInput {
 ///
 /// Conversations are brought into the form that the template can take: null contents become empty, parts
 /// become their text where a template wants text (and text becomes parts where it wants those), a system
-/// message joins the first user message where a template has no system role, and a tool call's arguments
-/// become an object or a string as the template expects. What a template can take is found by rendering small
-/// conversations, when it is first needed.
+/// message joins the first user message where a template has no system role, a tool call's arguments become
+/// an object or a string as the template expects, and tools become part of the system message where a
+/// template knows none. What a template can take is found by rendering small conversations, when it is first
+/// needed.
 class ChatTemplate {
  public:
   enum class Origin {
@@ -35,6 +36,9 @@ class ChatTemplate {
   };
 
   [[nodiscard]] static Result<ChatTemplate> from_source(std::string source, std::string bos, std::string eos);
+
+  /// Another template for the same model: Jinja, or what Ollama's models have, see go_template.hpp.
+  [[nodiscard]] Result<ChatTemplate> with_source(std::string_view source) const;
 
   /// The template of a model. A template that does not parse is an error of render(), not of loading.
   [[nodiscard]] static Result<ChatTemplate> from_file(const gguf::File& file);

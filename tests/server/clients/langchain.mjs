@@ -23,10 +23,10 @@ await check("structured output", async () => {
   const any = await new ChatOllama({ ...options, numPredict: 400, format: "json" }).invoke("Describe Bob as JSON.");
   if (any.response_metadata.done_reason === "stop") JSON.parse(any.content);
 });
-await check("tools are refused in Ollama's words where the template knows none", async () => {
+await check("tools, although the template knows none", async () => {
   const weather = tool(async () => "sunny", { name: "get_weather", description: "Weather of a city", schema: z.object({ city: z.string() }) });
-  const error = await errorOf(() => chat.bindTools([weather]).invoke("Weather in Ulm?"));
-  expect(String(error).includes("does not support tools"), `a refusal, not ${error}`);
+  const reply = await chat.bindTools([weather]).invoke("Weather in Ulm?");
+  expect(reply.content.length > 0 || reply.tool_calls.length > 0, "an answer or a call");
 });
 await check("embeddings", async () => {
   const vectors = await new OllamaEmbeddings({ baseUrl: base, model, maxRetries: 0 }).embedDocuments(["a cat", "a dog"]);

@@ -1,6 +1,6 @@
-"""The PyPI packages openai, anthropic and litellm against a running server: MULLAMA_URL, MULLAMA_MODEL.
+"""The PyPI packages ollama, openai, anthropic and litellm against a running server: MULLAMA_URL, MULLAMA_MODEL.
 
-    python_clients.py openai|anthropic|litellm
+    python_clients.py ollama|openai|anthropic|litellm
 """
 
 import json
@@ -54,6 +54,127 @@ def raises(kind, run):
     except kind as error:
         return error
     raise AssertionError(f"expected {kind}")
+
+
+def ollama_suite():
+    import ollama
+
+    client = ollama.Client(host=BASE)
+    greedy = {"temperature": 0, "num_predict": 30}
+    longer = {"temperature": 0, "num_predict": 200}
+
+    def joined(stream, text_of):
+        parts = list(stream)
+        expect(parts[-1].done and parts[-1].eval_count > 0, "an end with figures")
+        return "".join(text_of(part) or "" for part in parts)
+
+    @check
+    def chat_whole_and_streamed():
+        whole = client.chat(MODEL, MESSAGES, options=greedy)
+        text = whole.message.content
+        expect("Paris" in text and whole.done_reason == "stop" and whole.prompt_eval_count > 0, f"Paris in {text!r}")
+        streamed = joined(client.chat(MODEL, MESSAGES, options=greedy, stream=True), lambda part: part.message.content)
+        expect(streamed == text, f"{text!r}, not {streamed!r}")
+        generated = client.generate(MODEL, QUESTION, options=greedy)
+        expect(generated.response == text, f"the same from generate, not {generated.response!r}")
+        expect(joined(client.generate(MODEL, QUESTION, options=greedy, stream=True), lambda part: part.response) == text, "and from its stream")
+
+    @check
+    def options_typed_and_seeded():
+        options = ollama.Options(temperature=1.5, seed=7, num_predict=8, top_k=30, top_p=0.95, repeat_penalty=1.1, stop=["zzz"], num_ctx=1024)
+        texts = {client.generate(MODEL, "Once upon", options=options).response for _ in range(2)}
+        expect(len(texts) == 1, "the same text from the same seed")
+
+    @check
+    def context_raw_system_template():
+        first = client.generate(MODEL, "My name is Ada.", options=greedy)
+        second = client.generate(MODEL, "What is my name?", context=first.context, options=greedy)
+        expect(list(second.context[: len(first.context)]) == list(first.context), "the same beginning")
+        short = {"temperature": 0, "num_predict": 6}
+        raw = client.generate(MODEL, "The capital of France is", raw=True, options=short)
+        expect("Paris" in raw.response and raw.context is None, f"Paris in {raw.response!r}")
+        own = client.generate(MODEL, "The capital of France is", template="{{ .Prompt }}", options=short)
+        expect(own.response == raw.response, f"{raw.response!r}, not {own.response!r}")
+        hook = client.generate(MODEL, "Who are you?", system="You are Captain Hook, a pirate.", options=greedy).response
+        expect(hook != client.generate(MODEL, "Who are you?", options=greedy).response, "another answer for another system message")
+
+    @check
+    def structured_output():
+        is_person(client.chat(MODEL, [{"role": "user", "content": "Bob is 30 years old."}], format=SCHEMA, options=longer).message.content)
+        is_person(client.generate(MODEL, "Bob is 30 years old.", format=SCHEMA, options=longer).response)
+        whole = client.generate(MODEL, "Describe Bob as JSON.", format="json", options={"temperature": 0, "num_predict": 400})
+        if whole.done_reason == "stop":
+            json.loads(whole.response)
+
+    @check
+    def tools_of_functions():
+        def get_weather(city: str, days: int) -> str:
+            """
+            Weather of a city
+
+            Args:
+              city: The city
+              days: How many days
+            """
+            return f"sunny in {city} for {days} days"
+
+        def call(city, days):
+            return {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "get_weather", "arguments": {"city": city, "days": days}}}]}
+
+        talk = []
+        for city, days, sky in (("Rome", 2, "sunny"), ("Oslo", 4, "snow")):
+            talk += [{"role": "user", "content": f"Weather in {city} for {days} days?"}, call(city, days),
+                     {"role": "tool", "tool_name": "get_weather", "content": sky}, {"role": "assistant", "content": f"It is {sky} in {city}."}]
+        talk.append({"role": "user", "content": "Weather in Paris for 3 days?"})
+        reply = client.chat(MODEL, talk, tools=[get_weather], options={"temperature": 0, "num_predict": 80})
+        expect(reply.message.tool_calls, f"a call, not {reply.message}")
+        made = reply.message.tool_calls[0].function
+        expect(made.name == "get_weather", made.name)
+        is_weather(made.arguments)
+        talk += [reply.message, {"role": "tool", "tool_name": made.name, "content": get_weather(**made.arguments)}]
+        client.chat(MODEL, talk, tools=[get_weather], options=greedy)
+
+    @check
+    def think():
+        error = raises(ollama.ResponseError, lambda: client.chat(MODEL, MESSAGES, think=True))
+        expect(error.status_code == 400 and "does not support thinking" in error.error, f"a refusal, not {error}")
+        expect(client.chat(MODEL, MESSAGES, think=False, options=greedy).message.thinking is None, "no thought")
+
+    @check
+    def embeddings():
+        made = client.embed(MODEL, ["a cat", "a dog"])
+        expect(len(made.embeddings) == 2 and made.prompt_eval_count > 0, "two vectors")
+        expect(list(client.embeddings(MODEL, "a cat").embedding) == list(made.embeddings[0]), "the same vector the old way")
+
+    @check
+    def list_show_ps_keep_alive():
+        listed = {entry.model: entry for entry in client.list().models}
+        expect(listed[MODEL].details.family == "llama" and listed[MODEL].size > 0, "the model with its details")
+        shown = client.show(MODEL)
+        expect(shown.modelinfo["general.architecture"] == "llama" and "completion" in shown.capabilities, "its description")
+        client.generate(MODEL, "", keep_alive="10m")
+        expect(client.ps().models[0].model == MODEL and client.ps().models[0].expires_at, "a running model")
+        client.generate(MODEL, "", keep_alive=0)
+        expect(not client.ps().models, "nothing in memory")
+
+    @check
+    def copy_create_delete_pull():
+        expect(client.copy(MODEL, "py-twin").status == "success", "a copy")
+        states = [part.status for part in client.create("py-pirate", from_=MODEL, system="You are a pirate.", stream=True)]
+        expect(states[-1] == "success", f"success, not {states}")
+        for name in ("py-twin", "py-pirate"):
+            expect(client.delete(name).status == "success", "a deletion")
+        expect(raises(ollama.ResponseError, lambda: client.delete("py-twin")).status_code == 404, "a 404")
+        error = raises(ollama.ResponseError, lambda: list(client.pull("localhost:1/library/nothing", stream=True)))
+        expect("/models" not in error.error, f"a reason without our folders, not {error}")
+
+    @check
+    def errors():
+        for run in (lambda: client.chat("no-such-model", MESSAGES), lambda: list(client.generate("no-such-model", "x", stream=True)), lambda: client.show("no-such-model")):
+            error = raises(ollama.ResponseError, run)
+            expect(error.status_code == 404 and error.error == "model 'no-such-model' not found", f"a 404, not {error}")
+        for bad in ({"format": {"type": "strange"}}, {"options": {"temperature": "hot"}}, {"logprobs": True, "top_logprobs": 21}):
+            expect(raises(ollama.ResponseError, lambda: client.chat(MODEL, MESSAGES, **bad)).status_code == 400, f"a 400 for {bad}")
 
 
 def openai_suite():
@@ -207,7 +328,7 @@ def litellm_suite():
 
 
 def main():
-    {"openai": openai_suite, "anthropic": anthropic_suite, "litellm": litellm_suite}[sys.argv[1]]()
+    {"ollama": ollama_suite, "openai": openai_suite, "anthropic": anthropic_suite, "litellm": litellm_suite}[sys.argv[1]]()
     failed = 0
     for run in CHECKS:
         try:

@@ -3,8 +3,8 @@
 
     run_clients.py BUILD_FOLDER SUITE...
 
-Suites: openai.mjs, anthropic.mjs, langchain.mjs, ai.mjs (npm, pinned in package.json), openai, anthropic, litellm (PyPI, pinned
-below). They are installed into the build folder once. MULLAMA_BINARY and MULLAMA_MODELS_DIR say what is served. Exit
+Suites: ollama.mjs, openai.mjs, anthropic.mjs, langchain.mjs, ai.mjs (npm, pinned in package.json), ollama, openai, anthropic,
+litellm (PyPI, pinned below). They are installed into the build folder once. MULLAMA_BINARY and MULLAMA_MODELS_DIR say what is served. Exit
 code 77 if the packages or the model cannot be had.
 """
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 import python_packages  # noqa: E402
 
 MODEL = "smollm2:135m"
-REQUIREMENTS = ("openai==2.3.0", "anthropic==0.69.0", "litellm==1.77.7")
+REQUIREMENTS = ("ollama==0.6.3", "openai==2.3.0", "anthropic==0.69.0", "litellm==1.77.7")
 SKIPPED = 77
 
 
@@ -55,13 +55,16 @@ def free_port():
 
 
 class Server:
-    """`mullama serve` on loopback, with a home of its own."""
+    """`mullama serve` on loopback, with a home and a models folder of its own, which clients may change."""
 
     def __init__(self, folder):
+        self.models = folder / "models"
+        shutil.rmtree(self.models, ignore_errors=True)
+        shutil.copytree(os.environ["MULLAMA_MODELS_DIR"], self.models, copy_function=os.link)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OLLAMA_")}
-        environment["HOME"] = str(folder)
+        environment.update(HOME=str(folder), MULLAMA_MODELS_DIR=str(self.models))
         self.log = open(folder / "server.log", "w", encoding="utf-8")
         self.process = subprocess.Popen(
             [os.environ["MULLAMA_BINARY"], "serve", "--model", MODEL, "--port", str(self.port), "--ctx-size", "2048"],

@@ -1,0 +1,146 @@
+"""`mullama run` beside a daemon: it asks one that has the model in memory, works by itself otherwise, and leaves nothing behind."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from support import BINARY, MODEL, MODELS, Server
+
+GREEDY = ("--temperature", "0", "-n", "16")
+QUESTION = "Name the capital of France in one sentence."
+
+
+def run(server, *arguments, check=True, **variables):
+    environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}", **variables}
+    done = subprocess.run([BINARY, "run", *arguments], env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False,
+                          stdin=subprocess.DEVNULL)
+    if check and done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return done
+
+
+class WithADaemon(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--model", MODEL, "--parallel", "2", "--ctx-size", "2048")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def requests(self):
+        return self.server.get("/memory")[1]["requests"]
+
+    def asked(self, *arguments, **options):
+        """What `run` gives, and whether the daemon answered."""
+        before = self.requests()
+        done = run(self.server, *arguments, **options)
+        return done, self.requests() > before
+
+    def test_X06_the_daemon_answers_as_the_program_itself_does(self):
+        for arguments in ((QUESTION, *GREEDY), (QUESTION, *GREEDY, "--system", "You are Captain Hook, a pirate."),
+                          ("--raw", "The capital of France is", *GREEDY), (QUESTION, "-n", "24", "--seed", "7", "--temperature", "1.2"),
+                          (QUESTION, *GREEDY, "--stop", "Paris"), (QUESTION, *GREEDY, "--no-stream"),
+                          (QUESTION, "-n", "24", "--seed", "5", "--top-k", "20", "--min-p", "0.1", "--repeat-penalty", "1.2")):
+            with self.subTest(arguments):
+                done, by_daemon = self.asked(MODEL, *arguments)
+                self.assertTrue(by_daemon)
+                self.assertEqual(done.stderr, "")
+                alone, by_daemon = self.asked(MODEL, *arguments, "--no-daemon")
+                self.assertFalse(by_daemon)
+                self.assertEqual(done.stdout, alone.stdout)
+
+    def test_formats_go_along(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as schema:
+            json.dump({"type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["n"]}, schema)
+            schema.flush()
+            done, by_daemon = self.asked(MODEL, "A number", "--format", schema.name, "--temperature", "0", "-n", "60")
+        self.assertTrue(by_daemon)
+        self.assertIn(json.loads(done.stdout)["n"], range(10))
+        cut, _ = self.asked(MODEL, "Numbers", "--format", "json", "-n", "2", check=False)
+        self.assertEqual(cut.returncode, 1)
+        self.assertIn("cut off", cut.stderr)
+
+    def test_verbose_and_json_tell_who_answered(self):
+        done, _ = self.asked(MODEL, QUESTION, *GREEDY, "--verbose")
+        for pattern in (r"load duration: +0", r"eval count: +\d+ token\(s\)", rf"answered by: +the daemon at 127.0.0.1:{self.server.port}",
+                        r"model size: .*shared", r"KV cache: +\S+ MiB \(f16\)", r"context used: +\d+/2048 tokens", r"this request: +KV"):
+            self.assertRegex(done.stderr, pattern)
+        document = json.loads(self.asked(MODEL, QUESTION, *GREEDY, "--json")[0].stdout)
+        self.assertEqual(document["daemon"]["pid"], self.server.process.pid)
+        self.assertEqual(document["memory"]["name"], MODEL)
+        self.assertGreater(document["receipt"]["kv_bytes"], 0)
+        self.assertIn("Paris", document["response"])
+
+    def test_flags_about_memory_load_the_model_here_and_say_so(self):
+        for flags in (("--ctx-size", "512"), ("--kv-cache-type", "q8_0"), ("--no-mmap",), ("--threads", "1"), ("--memory-budget", "2GiB"), ("--fit",)):
+            with self.subTest(flags):
+                done, by_daemon = self.asked(MODEL, QUESTION, *GREEDY, *flags)
+                self.assertFalse(by_daemon)
+                self.assertIn("Paris", done.stdout)
+                self.assertEqual(done.stderr.count("Note: the daemon at"), 1, done.stderr)
+        self.assertEqual(self.asked(MODEL, QUESTION, *GREEDY, "--ctx-size", "512", "-q")[0].stderr, "")
+
+    def test_a_file_is_this_process_s(self):
+        path = next(blob for blob in pathlib.Path(MODELS).glob("blobs/sha256-*") if blob.open("rb").read(4) == b"GGUF")
+        self.assertFalse(self.asked(str(path), QUESTION, *GREEDY)[1])
+
+    def test_another_model_of_the_same_name_is_not_taken_for_it(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-other-"))
+        self.addCleanup(shutil.rmtree, folder)
+        shutil.copytree(MODELS, folder / "models", symlinks=True)
+        (folder / "Modelfile").write_text(f"FROM {MODEL}\nSYSTEM You are a pirate.\n")
+        environment = {**self.server.environment, "MULLAMA_MODELS_DIR": str(folder / "models")}
+        subprocess.run([BINARY, "create", MODEL, "-f", str(folder / "Modelfile")], env=environment, check=True, capture_output=True)
+        self.assertFalse(self.asked(MODEL, QUESTION, *GREEDY, MULLAMA_MODELS_DIR=str(folder / "models"))[1])
+        # Who has no model of that name takes the daemon's.
+        (folder / "none").mkdir()
+        done, by_daemon = self.asked(MODEL, QUESTION, *GREEDY, MULLAMA_MODELS_DIR=str(folder / "none"))
+        self.assertTrue(by_daemon)
+        self.assertIn("Paris", done.stdout)
+
+    def test_ctrl_c_ends_the_answer_and_frees_its_place(self):
+        environment = {**self.server.environment, "MULLAMA_HOST": f"127.0.0.1:{self.server.port}"}
+        process = subprocess.Popen([BINARY, "run", MODEL, "--raw", "Count:", "-n", "1500"], env=environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 1))
+        process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        self.assertEqual(process.wait(20), 130, process.stderr.read())
+        self.assertLess(time.monotonic() - begin, 5)
+        process.stdout.close()
+        process.stderr.close()
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 0, 5))
+
+    def test_errors_of_the_daemon_are_told(self):
+        done, _ = self.asked(MODEL, "word " * 3000, *GREEDY, check=False)
+        self.assertEqual((done.returncode, done.stdout), (4, ""))
+        self.assertIn("the context holds 2048", done.stderr)
+
+
+class WithoutTheModel(unittest.TestCase):
+    def test_X06_a_daemon_without_the_model_stays_without(self):
+        with Server("--parallel", "1", "--ctx-size", "512") as server:
+            self.assertIn("Paris", run(server, MODEL, QUESTION, *GREEDY).stdout)
+            self.assertIsNone(server.running())
+
+    def test_a_daemon_that_lets_us_not_in_is_not_asked(self):
+        with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "512", "--api-key", "secret") as server:
+            self.assertNotIn("daemon", json.loads(run(server, MODEL, QUESTION, *GREEDY, "--json").stdout))
+            self.assertIn("daemon", json.loads(run(server, MODEL, QUESTION, *GREEDY, "--json", MULLAMA_API_KEY="secret").stdout))
+
+    def test_X06_none_runs_and_none_is_left(self):
+        with Server() as server:
+            environment = dict(server.environment)
+        done = run(server, MODEL, QUESTION, *GREEDY)
+        self.assertIn("Paris", done.stdout)
+        self.assertEqual(done.stderr, "")
+        status = subprocess.run([BINARY, "daemon", "status", "--json"], env={**environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"},
+                                capture_output=True, check=False)
+        self.assertFalse(json.loads(status.stdout)["running"])
