@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/impl.hpp"
 #include "cli/admission.hpp"
 #include "cli/command.hpp"
 #include "cli/exit_code.hpp"
@@ -147,7 +148,7 @@ Result<int> run(const RunArguments& arguments) {
 }  // namespace
 
 AnswerOptions RunSettings::answer_options() const {
-  return {to_api(sampler), max_tokens, stop, raw, json_schema};
+  return {api::from_sampling(sampler), max_tokens, stop, raw, json_schema};
 }
 
 Result<std::string> read_format(const std::string& format) {
