@@ -25,7 +25,7 @@ node_part() {
   "$work/typedoc/node_modules/.bin/typedoc" --out "$out/node" --skipErrorChecking --readme docs/node.md bindings/node/lib/index.d.ts
 }
 rust_part() {
-  (cd bindings/rust && MULLAMA_DIR=$work/install CARGO_TARGET_DIR=$work/rust cargo doc --quiet --no-deps --package mullama)
+  (cd bindings/rust && CARGO_TARGET_DIR=$work/rust cargo doc --quiet --no-deps --package mullama)
   rm -rf "$out/rust"
   cp -r "$work/rust/doc" "$out/rust"
 }

@@ -1,29 +1,22 @@
 #!/usr/bin/env bash
-# Builds the Python, Node and Rust packages against one build of the library, and runs their suites.
+# Builds the Python, Node and Rust packages as their users do, each from the sources around it, and runs their suites.
 #   scripts/test_bindings.sh [python|node|rust ...]     only these parts
 # A part whose tools are not installed at all is left out, with a word; tools that are there but too old are an error.
-# MULLAMA_BUILD names the build folder to use (build by default), MULLAMA_TEST_MODEL a real model (else smollm2:135m is pulled).
+# MULLAMA_BUILD names the folder whose build of C++ to use (build by default), MULLAMA_TEST_MODEL a real model (else smollm2:135m is
+# pulled).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
+. scripts/shell.sh
 
 root=$PWD
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(python node rust)
 build=$(realpath -m "${MULLAMA_BUILD:-build}")
 work=$build/bindings
+# The parts build the library themselves.
+unset MULLAMA_DIR
 
-section() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
-quietly() {
-  local log
-  log=$(mktemp)
-  if ! "$@" >"$log" 2>&1; then
-    tail -n 60 "$log" >&2
-    rm -f "$log"
-    return 1
-  fi
-  rm -f "$log"
-}
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 # at_least HAVE NEED: whether a version is not below another.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
@@ -32,7 +25,7 @@ too_old() {
   exit 1
 }
 
-section "Library"
+section "What the suites lean on"
 if [ ! -f "$build/CMakeCache.txt" ]; then
   install_missing "${build_packages[@]}" "${test_packages[@]}"
   quietly cmake --preset release -B "$build" -DMULLAMA_BUILD_TESTS=ON
@@ -42,7 +35,6 @@ targets=(mullama_shared write_tiny_model scenario)
 quietly cmake --build "$build" --target "${targets[@]}"
 mkdir -p "$work"
 quietly cmake --install "$build" --component mullama_library --prefix "$work/install"
-export MULLAMA_DIR=$work/install
 export MULLAMA_TEST_TINY=$work/tiny.gguf MULLAMA_TEST_SCENARIO=$work/scenario.txt
 "$build/bin/write_tiny_model" "$MULLAMA_TEST_TINY"
 "$build/bin/scenario" cpp tests/scenario.json "$MULLAMA_TEST_TINY" >"$MULLAMA_TEST_SCENARIO"
@@ -61,14 +53,14 @@ python_part() {
   if [ ! -x "$work/venv/bin/python" ]; then
     install_missing python3 python3-venv python3-dev
     python3 -m venv "$work/venv"
-    quietly "$work/venv/bin/pip" install 'scikit-build-core>=0.10' 'nanobind>=2.2' numpy pytest mypy
+    quietly "$work/venv/bin/pip" install pytest mypy
   fi
-  quietly "$work/venv/bin/pip" install --no-build-isolation --force-reinstall --no-deps ./bindings/python
+  quietly "$work/venv/bin/pip" install ./bindings/python
   section "Python: tests"
   "$work/venv/bin/python" -m pytest -q -p no:cacheprovider bindings/python/tests
-  section "Python: package"
+  section "Python: package, over an installed library"
   rm -rf "$work/wheel"
-  quietly "$work/venv/bin/pip" wheel --no-build-isolation --no-deps -w "$work/wheel" ./bindings/python
+  quietly env MULLAMA_DIR="$work/install" "$work/venv/bin/pip" wheel --no-deps -w "$work/wheel" -C build-dir="$work/python" ./bindings/python
   python3 scripts/check_package.py "$work"/wheel/*.whl
 }
 
@@ -79,7 +71,8 @@ node_part() {
   fi
   at_least "$(node --version | tr -d v)" 18.0.0 || too_old "Node 18" "$(node --version)"
   section "Node: build"
-  (cd bindings/node && quietly npm install --no-audit --no-fund)
+  mkdir -p "$work/node"
+  (cd "$work/node" && quietly npm init -y && quietly npm install --no-audit --no-fund "$root/bindings/node")
   section "Node: tests"
   (cd bindings/node && npm test)
   section "Node: types"

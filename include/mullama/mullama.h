@@ -245,9 +245,10 @@ MULLAMA_C_API const char* mullama_version(void);
 MULLAMA_C_API const char* mullama_last_error(void);
 /* "2GiB", "host=2GiB,gpu0=1GiB", "auto", or "" for no limit on the memory of this process. */
 MULLAMA_C_API mullama_status mullama_set_memory_budget(const char* budget);
-/* Memory that will be taken, as JSON, from the file's header alone: context_size, batch_size, key_type,
- * value_type, rows of {device, pool, bytes, why}, total, recommended, available, budget, fits, alternatives.
- * Both params may be NULL; *json is freed with mullama_string_free(). */
+/* Memory that will be taken, as JSON, from the file's header alone: context_size, sequences, batch_size,
+ * key_type, value_type, rows of {device, pool, bytes, why}, total, recommended, available, limited_by,
+ * budget, fits, weights_are_streamed, alternatives of {flags, bytes}. Both params may be NULL; *json is freed
+ * with mullama_string_free(). */
 MULLAMA_C_API mullama_status mullama_plan(const char* path, const mullama_model_params* model,
                                           const mullama_context_params* context, char** json);
 /* Writes up to `capacity` pools and always sets *count to the number there are. */

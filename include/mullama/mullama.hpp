@@ -447,19 +447,28 @@ struct PlanRow {
   std::string why;
 };
 
+/// A way to run the same model in less memory.
+struct PlanAlternative {
+  std::string flags;        ///< What to change, in the words of the command line.
+  std::uint64_t bytes = 0;  ///< What counts against the limit then.
+};
+
 /// Every byte that a model and one context on it will take, known before anything is loaded.
 struct MemoryPlan {
   std::uint32_t context_size = 0;
+  std::uint32_t sequences = 1;
   std::uint32_t batch_size = 0;
   KvCacheType key_type = KvCacheType::F16;
   KvCacheType value_type = KvCacheType::F16;
   std::vector<PlanRow> rows;  ///< No two count the same byte.
   std::uint64_t total = 0;
-  std::uint64_t recommended = 0;          ///< A fifth more than calculated: what should be free.
-  std::uint64_t available = 0;            ///< What this process may still take.
-  std::optional<std::uint64_t> budget;    ///< The host's, if there is one.
-  bool fits = false;                      ///< Into the budget, or else into what is available.
-  std::vector<std::string> alternatives;  ///< Flags that would make it fit, if it does not.
+  std::uint64_t recommended = 0;              ///< A fifth more than calculated: what should be free.
+  std::uint64_t available = 0;                ///< What this process may still take.
+  std::string limited_by;                     ///< By what: "the system", or a cgroup's folder.
+  std::optional<std::uint64_t> budget;        ///< The host's, if there is one.
+  bool fits = false;                          ///< Into the budget, or else into what is available.
+  bool weights_are_streamed = false;          ///< Mapped weights will be read from disk again and again.
+  std::vector<PlanAlternative> alternatives;  ///< What would fit, if it does not.
 
   [[nodiscard]] MULLAMA_API std::string to_json() const;
 };

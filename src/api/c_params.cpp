@@ -1,4 +1,5 @@
 #include "api/c_api.hpp"
+#include "api/sampler_fields.hpp"
 
 namespace mullama::c_api {
 
@@ -43,26 +44,7 @@ mullama::ContextParams to_cpp(const mullama_context_params& params) {
 mullama::SamplerParams to_cpp(const mullama_sampler_params& params) {
   mullama::SamplerParams out;
   if (params.has_seed) out.seed = params.seed;
-  out.temperature = params.temperature;
-  out.dynamic_temperature_range = params.dynamic_temperature_range;
-  out.dynamic_temperature_exponent = params.dynamic_temperature_exponent;
-  out.top_k = params.top_k;
-  out.top_p = params.top_p;
-  out.min_p = params.min_p;
-  out.typical_p = params.typical_p;
-  out.xtc_probability = params.xtc_probability;
-  out.xtc_threshold = params.xtc_threshold;
-  out.repeat_penalty = params.repeat_penalty;
-  out.repeat_last_n = params.repeat_last_n;
-  out.frequency_penalty = params.frequency_penalty;
-  out.presence_penalty = params.presence_penalty;
-  out.dry_multiplier = params.dry_multiplier;
-  out.dry_base = params.dry_base;
-  out.dry_allowed_length = params.dry_allowed_length;
-  out.dry_penalty_last_n = params.dry_penalty_last_n;
-  out.mirostat = params.mirostat;
-  out.mirostat_tau = params.mirostat_tau;
-  out.mirostat_eta = params.mirostat_eta;
+  mullama::api::copy_sampler_numbers(params, out);
   if (params.n_logit_bias > 0) {
     require(params.logit_bias_tokens, "logit_bias_tokens");
     require(params.logit_bias_values, "logit_bias_values");
@@ -125,29 +107,9 @@ void mullama_context_params_init(mullama_context_params* params) {
 
 void mullama_sampler_params_init(mullama_sampler_params* params) {
   if (params == nullptr) return;
-  const mullama::SamplerParams defaults;
   *params = {};
   params->struct_size = sizeof(*params);
-  params->temperature = defaults.temperature;
-  params->dynamic_temperature_range = defaults.dynamic_temperature_range;
-  params->dynamic_temperature_exponent = defaults.dynamic_temperature_exponent;
-  params->top_k = defaults.top_k;
-  params->top_p = defaults.top_p;
-  params->min_p = defaults.min_p;
-  params->typical_p = defaults.typical_p;
-  params->xtc_probability = defaults.xtc_probability;
-  params->xtc_threshold = defaults.xtc_threshold;
-  params->repeat_penalty = defaults.repeat_penalty;
-  params->repeat_last_n = defaults.repeat_last_n;
-  params->frequency_penalty = defaults.frequency_penalty;
-  params->presence_penalty = defaults.presence_penalty;
-  params->dry_multiplier = defaults.dry_multiplier;
-  params->dry_base = defaults.dry_base;
-  params->dry_allowed_length = defaults.dry_allowed_length;
-  params->dry_penalty_last_n = defaults.dry_penalty_last_n;
-  params->mirostat = defaults.mirostat;
-  params->mirostat_tau = defaults.mirostat_tau;
-  params->mirostat_eta = defaults.mirostat_eta;
+  mullama::api::copy_sampler_numbers(mullama::SamplerParams(), *params);
 }
 
 void mullama_generate_params_init(mullama_generate_params* params) {

@@ -48,36 +48,6 @@ KvCacheType from_kernel(kernels::KvType type) {
   return KvCacheType::F16;
 }
 
-sampling::SamplerParams to_sampling(const SamplerParams& params) {
-  sampling::SamplerParams out;
-  out.seed = params.seed;
-  out.temperature = params.temperature;
-  out.dynatemp_range = params.dynamic_temperature_range;
-  out.dynatemp_exponent = params.dynamic_temperature_exponent;
-  out.top_k = params.top_k;
-  out.top_p = params.top_p;
-  out.min_p = params.min_p;
-  out.typical_p = params.typical_p;
-  out.xtc_probability = params.xtc_probability;
-  out.xtc_threshold = params.xtc_threshold;
-  out.repeat_penalty = params.repeat_penalty;
-  out.repeat_last_n = params.repeat_last_n;
-  out.frequency_penalty = params.frequency_penalty;
-  out.presence_penalty = params.presence_penalty;
-  out.dry_multiplier = params.dry_multiplier;
-  out.dry_base = params.dry_base;
-  out.dry_allowed_length = params.dry_allowed_length;
-  out.dry_penalty_last_n = params.dry_penalty_last_n;
-  out.dry_sequence_breakers = params.dry_sequence_breakers;
-  out.mirostat = params.mirostat;
-  out.mirostat_tau = params.mirostat_tau;
-  out.mirostat_eta = params.mirostat_eta;
-  out.logit_bias = params.logit_bias;
-  if (!params.order.empty()) out.order = value_or_throw(sampling::parse_order(params.order));
-  out.n_probs = 0;
-  return out;
-}
-
 engine::ContextParams to_engine(const ContextParams& params) {
   engine::ContextParams out;
   out.n_ctx = params.n_ctx;

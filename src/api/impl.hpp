@@ -64,6 +64,7 @@ namespace api {
 
 [[nodiscard]] Residency to_public(const memory::Residency& from);
 [[nodiscard]] sampling::SamplerParams to_sampling(const SamplerParams& params);
+[[nodiscard]] SamplerParams from_sampling(const sampling::SamplerParams& params);
 [[nodiscard]] engine::ContextParams to_engine(const ContextParams& params);
 [[nodiscard]] kernels::KvType to_kernel(KvCacheType type);
 [[nodiscard]] KvCacheType from_kernel(kernels::KvType type);

@@ -4,7 +4,6 @@
 
 #include "api/impl.hpp"
 #include "cli/interrupt.hpp"
-#include "cli/sampling_options.hpp"
 #include "cli/statistics.hpp"
 #include "text/chat/answer_reader.hpp"
 
@@ -46,7 +45,7 @@ GenerateResult LocalSession::generate(const json& messages, const std::string& t
                                       const std::function<bool(const StreamToken&)>& on_token) {
   GenerateOptions generate_options;
   generate_options.max_tokens = options.max_tokens;
-  generate_options.sampler = to_api(options.sampler);
+  generate_options.sampler = api::from_sampling(options.sampler);
   generate_options.stop = options.stop;
   generate_options.json_schema = options.json_schema;
   generate_options.render_special = render_special;

@@ -1,8 +1,9 @@
+#include "api/plan.hpp"
+
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "api/impl.hpp"
 #include "base/byte_size.hpp"
 #include "cli/command.hpp"
 #include "cli/engine_options.hpp"
@@ -19,7 +20,7 @@ namespace mullama::cli {
 namespace {
 
 using memory::Pool;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 struct PlanArguments {
   std::string model;
@@ -51,14 +52,8 @@ struct Settings {
 /// All that is printed of one model.
 struct Report {
   const Subject* subject;
-  engine::ContextParams context;
-  engine::Plan plan;
-  memory::Available available;
-  std::optional<uint64_t> budget;
-  bool fits = false;
-  int gpu_layers = 0;    // asked for
-  bool streams = false;  // the mapped weights do not stay in memory
-  std::vector<engine::Alternative> alternatives;
+  MemoryPlan plan;
+  int gpu_layers = 0;  // asked for
 };
 
 Result<std::unique_ptr<Subject>> open_file(const std::string& name) {
@@ -97,27 +92,15 @@ Result<Settings> settle(const PlanArguments& arguments) {
 }
 
 Result<Report> report_on(const Subject& subject, const Settings& settings, bool fit) {
-  Report report;
-  report.subject = &subject;
-  report.context = settings.context;
-  report.gpu_layers = settings.load.gpu_layers;
-  MULLAMA_ASSIGN(engine::MemoryLimit limit, engine::current_limit(settings.ledger));
-  if (!settings.ledger.budget(memory::kHost)) limit.bytes = settings.available.bytes;
+  engine::ContextParams context = settings.context;
   if (fit) {
-    MULLAMA_ASSIGN(report.context, engine::fit_context(subject.file, subject.definition, settings.load,
-                                                       settings.context, limit));
+    MULLAMA_ASSIGN(const auto limit, api::plan_limit(settings.ledger, settings.available));
+    MULLAMA_ASSIGN(context,
+                   engine::fit_context(subject.file, subject.definition, settings.load, context, limit));
   }
-  MULLAMA_ASSIGN(report.plan,
-                 engine::plan_run(subject.file, subject.definition, settings.load, report.context));
-  report.available = settings.available;
-  report.budget = settings.ledger.budget(memory::kHost);
-  report.fits = engine::counted(report.plan, limit.mapped) <= limit.bytes;
-  report.streams = engine::streams_weights(report.plan, report.available);
-  if (!report.fits) {
-    MULLAMA_ASSIGN(report.alternatives, engine::fitting_alternatives(subject.file, subject.definition,
-                                                                     settings.load, report.context, limit));
-  }
-  return report;
+  MULLAMA_ASSIGN(MemoryPlan plan, api::plan_memory(subject.file, subject.definition, settings.load, context,
+                                                   settings.ledger, settings.available));
+  return Report{&subject, std::move(plan), settings.load.gpu_layers};
 }
 
 std::string grouped(uint64_t number) {
@@ -127,34 +110,35 @@ std::string grouped(uint64_t number) {
 }
 
 std::string heading(const Report& report) {
-  const engine::ContextShape& shape = report.plan.shape;
-  return fmt::format("{}: context {} x {}, batch {}, KV {}/{}\n\n", report.subject->name, shape.n_sequences,
-                     shape.n_ctx, shape.n_batch, kernels::kv_type_name(shape.kv.key_type),
-                     kernels::kv_type_name(shape.kv.value_type));
+  const MemoryPlan& plan = report.plan;
+  return fmt::format("{}: context {} x {}, batch {}, KV {}/{}\n\n", report.subject->name, plan.sequences,
+                     plan.context_size, plan.batch_size, to_string(plan.key_type),
+                     to_string(plan.value_type));
 }
 
 std::vector<std::string> notes(const Report& report, bool fitted) {
-  const engine::ContextShape& shape = report.plan.shape;
+  const MemoryPlan& plan = report.plan;
   std::vector<std::string> lines;
   if (fitted) {
-    lines.push_back(fmt::format("Chosen: --ctx-size {} --kv-cache-type {}.", shape.n_ctx,
-                                kernels::kv_type_name(shape.kv.key_type)));
+    lines.push_back(fmt::format("Chosen: --ctx-size {} --kv-cache-type {}.", plan.context_size,
+                                to_string(plan.key_type)));
   }
   if (report.gpu_layers != 0) {
     lines.push_back(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU.",
                                 report.gpu_layers));
   }
   const uint32_t trained = report.subject->definition.hparams.context;
-  if (shape.n_ctx > trained) lines.push_back(fmt::format("The model was trained for {} tokens.", trained));
-  if (report.streams) {
+  if (plan.context_size > trained)
+    lines.push_back(fmt::format("The model was trained for {} tokens.", trained));
+  if (plan.weights_are_streamed) {
     lines.push_back(
         "The mapped weights do not stay in memory with the rest: they will be read from disk again "
         "and again, slowly.");
   }
-  if (!report.fits) {
-    lines.push_back(report.alternatives.empty() ? "It does not fit, with no context at all."
-                                                : "It does not fit. These would:");
-    for (const engine::Alternative& alternative : report.alternatives) {
+  if (!plan.fits) {
+    lines.push_back(plan.alternatives.empty() ? "It does not fit, with no context at all."
+                                              : "It does not fit. These would:");
+    for (const PlanAlternative& alternative : plan.alternatives) {
       lines.push_back(fmt::format("  {:<44} {:>16} ({})", alternative.flags, grouped(alternative.bytes),
                                   format_bytes(alternative.bytes)));
     }
@@ -168,46 +152,32 @@ std::string text_of(const Report& report, bool fitted) {
     rows.push_back({std::move(device), std::string(pool), fmt::format("{:>16}", grouped(bytes)),
                     fmt::format("{:>10}", format_bytes(bytes)), std::move(why)});
   };
-  for (const memory::PlanRow& row : report.plan.rows()) {
-    if (row.bytes > 0) add(memory::device_name(row.device), memory::pool_name(row.pool), row.bytes, row.why);
+  const MemoryPlan& plan = report.plan;
+  for (const PlanRow& row : plan.rows) {
+    if (row.bytes > 0) add(row.device, row.pool, row.bytes, row.why);
   }
-  add("", "total", report.plan.total(), "");
-  add("", "recommended", report.plan.recommended(), "a fifth more than calculated");
-  add("", "available", report.available.bytes, fmt::format("limited by {}", report.available.limited_by));
-  if (report.budget) add("", "budget", *report.budget, report.fits ? "fits" : "does not fit");
+  add("", "total", plan.total, "");
+  add("", "recommended", plan.recommended, "a fifth more than calculated");
+  add("", "available", plan.available, fmt::format("limited by {}", plan.limited_by));
+  if (plan.budget) add("", "budget", *plan.budget, plan.fits ? "fits" : "does not fit");
   std::string text = heading(report) + table(rows, "  ") + "\n";
   for (const std::string& line : notes(report, fitted)) text += line + "\n";
   return text;
 }
 
 json json_of(const Report& report) {
-  json rows = json::array();
-  for (const memory::PlanRow& row : report.plan.rows()) {
-    rows.push_back({{"device", memory::device_name(row.device)},
-                    {"pool", memory::pool_name(row.pool)},
-                    {"bytes", row.bytes},
-                    {"why", row.why}});
+  json out = {{"model", report.subject->name}};
+  out.update(api::to_json(report.plan));
+  return out;
+}
+
+uint64_t host_bytes_in(const MemoryPlan& plan, std::initializer_list<Pool> pools) {
+  uint64_t bytes = 0;
+  for (const PlanRow& row : plan.rows) {
+    const bool wanted = std::ranges::find(pools, row.pool, memory::pool_name) != pools.end();
+    if (wanted && row.device == memory::device_name(memory::kHost)) bytes += row.bytes;
   }
-  json alternatives = json::array();
-  for (const engine::Alternative& alternative : report.alternatives) {
-    alternatives.push_back({{"flags", alternative.flags}, {"bytes", alternative.bytes}});
-  }
-  const engine::ContextShape& shape = report.plan.shape;
-  return {{"model", report.subject->name},
-          {"context_size", shape.n_ctx},
-          {"sequences", shape.n_sequences},
-          {"batch_size", shape.n_batch},
-          {"key_type", kernels::kv_type_name(shape.kv.key_type)},
-          {"value_type", kernels::kv_type_name(shape.kv.value_type)},
-          {"rows", rows},
-          {"total", report.plan.total()},
-          {"recommended", report.plan.recommended()},
-          {"available", report.available.bytes},
-          {"limited_by", report.available.limited_by},
-          {"budget", report.budget ? json(*report.budget) : json(nullptr)},
-          {"fits", report.fits},
-          {"weights_are_streamed", report.streams},
-          {"alternatives", alternatives}};
+  return bytes;
 }
 
 /// One line a plan under what tells them apart.
@@ -215,13 +185,13 @@ std::string lines_of(const std::string& what, const std::vector<std::pair<std::s
   std::vector<std::vector<std::string>> rows{
       {what, "CONTEXT", "WEIGHTS", "KV", "SCRATCH", "OTHER", "TOTAL", "RECOMMENDED"}};
   for (const auto& [name, report] : reports) {
-    const engine::Plan& plan = report.plan;
-    const uint64_t weights = plan.in(Pool::weights_mapped) + plan.in(Pool::weights);
-    const uint64_t kv = plan.in(Pool::kv);
-    const uint64_t scratch = plan.in(Pool::scratch);
-    rows.push_back({name, std::to_string(plan.shape.n_ctx), format_bytes(weights), format_bytes(kv),
-                    format_bytes(scratch), format_bytes(plan.total() - weights - kv - scratch),
-                    format_bytes(plan.total()), format_bytes(plan.recommended())});
+    const MemoryPlan& plan = report.plan;
+    const uint64_t weights = host_bytes_in(plan, {Pool::weights_mapped, Pool::weights});
+    const uint64_t kv = host_bytes_in(plan, {Pool::kv});
+    const uint64_t scratch = host_bytes_in(plan, {Pool::scratch});
+    rows.push_back({name, std::to_string(plan.context_size), format_bytes(weights), format_bytes(kv),
+                    format_bytes(scratch), format_bytes(plan.total - weights - kv - scratch),
+                    format_bytes(plan.total), format_bytes(plan.recommended)});
   }
   return table(rows, "  ");
 }

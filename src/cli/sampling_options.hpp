@@ -5,7 +5,6 @@
 #include <string>
 
 #include "base/result.hpp"
-#include "mullama/mullama.hpp"
 #include "sampling/params.hpp"
 #include "store/parameters.hpp"
 
@@ -20,7 +19,5 @@ void add_sampling_options(CLI::App& command, SamplingArguments& arguments);
 /// The model's own parameters, then the flags on top.
 [[nodiscard]] Result<sampling::SamplerParams> resolve(const SamplingArguments& arguments,
                                                       const store::Parameters& defaults);
-
-[[nodiscard]] SamplerParams to_api(const sampling::SamplerParams& params);
 
 }  // namespace mullama::cli

@@ -88,12 +88,7 @@ Result<std::pair<std::string, std::string>> named_model(const std::string& text)
 /// The API's parameters in the engine's own types.
 server::ModelSettings to_settings(const EngineParams& params, uint32_t parallel) {
   server::ModelSettings settings;
-  settings.load.use_mmap = params.model.use_mmap;
-  settings.load.use_mlock = params.model.use_mlock;
-  settings.load.mlock_required = params.model.mlock_required;
-  settings.load.gpu_layers = params.model.n_gpu_layers;
-  settings.load.backend.threads = params.model.n_threads;
-  settings.load.backend.isa = params.model.isa.empty() ? environment({"MULLAMA_ISA"}) : params.model.isa;
+  settings.load = api::to_engine(params.model);
   settings.context = api::to_engine(params.context);
   settings.context.n_sequences = parallel;
   return settings;

@@ -64,8 +64,8 @@ const std::array<Field, kInfos.size()>& fields() {
   using P = SamplerParams;
   static const std::array<Field, kInfos.size()> kFields{&P::seed,
                                                         &P::temperature,
-                                                        &P::dynatemp_range,
-                                                        &P::dynatemp_exponent,
+                                                        &P::dynamic_temperature_range,
+                                                        &P::dynamic_temperature_exponent,
                                                         &P::top_k,
                                                         &P::top_p,
                                                         &P::min_p,

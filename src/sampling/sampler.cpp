@@ -31,7 +31,7 @@ bool uses_dry(const SamplerParams& params) {
 }
 
 bool is_greedy(const SamplerParams& params) {
-  return params.temperature <= 0.0f && params.dynatemp_range <= 0.0f;
+  return params.temperature <= 0.0f && params.dynamic_temperature_range <= 0.0f;
 }
 
 uint32_t window(int32_t last_n, uint32_t context_size) {
@@ -197,7 +197,7 @@ void SamplerChain::apply(SamplerKind kind) {
       if (truncates) exclude_top_choices(candidates_, p.xtc_probability, p.xtc_threshold, min_keep, random_);
       return;
     case SamplerKind::temperature:
-      if (!greedy_) apply_temperature(candidates_, p.temperature, p.dynatemp_range, p.dynatemp_exponent);
+      if (!greedy_) apply_temperature(candidates_, p.temperature, p.dynamic_temperature_range, p.dynamic_temperature_exponent);
       return;
   }
 }

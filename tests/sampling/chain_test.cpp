@@ -274,7 +274,7 @@ TEST(Chain, ExtremeButFiniteValuesStayDefined) {
     SamplerParams params;
     params.seed = 1;
     params.temperature = temperature;
-    params.dynatemp_range = 0.5f;
+    params.dynamic_temperature_range = 0.5f;
     params.typical_p = 0.9f;
     params.repeat_penalty = 0.01f;
     params.frequency_penalty = -100.0f;

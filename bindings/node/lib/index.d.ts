@@ -202,7 +202,7 @@ export declare class Context {
   chatResult(messages: ChatMessage[], options: GenerateOptions): Promise<GenerateResult>;
   chatStream(messages: ChatMessage[], maxTokens?: number, options?: GenerateOptions): TokenStream;
   chatStream(messages: ChatMessage[], options: GenerateOptions): TokenStream;
-  /** Appends tokens; the logits after the last one. */
+  /** Appends tokens; the logits after the last one, an array of its own. */
   evaluate(tokens: Iterable<number>): Promise<Float32Array>;
   /** The embedding of a text; the context is cleared. */
   embed(text: string, options?: { pooling?: 'mean' | 'first' | 'last'; normalize?: boolean }): Promise<Float32Array>;
@@ -217,8 +217,22 @@ export declare class Context {
   readonly contextSize: number;
 }
 
+/** Chooses tokens from logits by the same chain that the generating methods use. */
+export declare class SamplerChain {
+  constructor(model: Model, params?: SamplerParams);
+  /** Frees the chain now. Also as Symbol.dispose. */
+  dispose(): void;
+  /** Chooses a token; `logits` has as many values as the vocabulary has tokens. */
+  sample(logits: Float32Array): number;
+  /** Tells the penalties what was chosen. */
+  accept(token: number): void;
+  /** Forgets what was chosen. */
+  reset(): void;
+}
+
 export interface MemoryPlan {
   contextSize: number;
+  sequences: number;
   batchSize: number;
   keyType: KvCacheTypeName;
   valueType: KvCacheTypeName;
@@ -227,9 +241,14 @@ export interface MemoryPlan {
   /** A fifth more than calculated. */
   recommended: number;
   available: number;
+  /** By what: 'the system', or a cgroup's folder. */
+  limitedBy: string;
   budget: number | null;
   fits: boolean;
-  alternatives: string[];
+  /** Mapped weights will be read from disk again and again. */
+  weightsAreStreamed: boolean;
+  /** What would fit, if it does not: flags in the words of the command line. */
+  alternatives: { flags: string; bytes: number }[];
 }
 
 /** Every byte that a model and one context on it will take, from the file's header alone. */

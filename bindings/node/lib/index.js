@@ -3,7 +3,7 @@
 const path = require('node:path');
 const native = require(path.join(__dirname, '..', 'dist', 'mullama.node'));
 const { MullamaError, GpuMemoryError, HostMemoryError, makeError } = require('./errors.js');
-const { modelParams, contextParams, generateOptions } = require('./options.js');
+const { modelParams, contextParams, samplerParams, generateOptions } = require('./options.js');
 
 native.onError(makeError);
 
@@ -52,9 +52,9 @@ class Model {
     return new Model(handle, filled.onWarning, DISPOSE);
   }
 
-  /** For Context alone. */
+  /** For what is made from a model. */
   static _open(model, make) {
-    if (!(model instanceof Model)) throw new TypeError('a Context is made from a Model');
+    if (!(model instanceof Model)) throw new TypeError('this is made from a Model');
     const made = make(model.#handle);
     tellWarnings(model.#handle, model.#onWarning);
     return made;
@@ -260,17 +260,51 @@ class Context {
   }
 }
 
+/** Chooses tokens from logits by the same chain that the generating methods use. */
+class SamplerChain {
+  #handle;
+
+  constructor(model, params) {
+    const filled = samplerParams(params);
+    this.#handle = Model._open(model, (handle) => new native.NativeSampler(handle, filled));
+  }
+
+  /** Frees the chain now. */
+  dispose() {
+    this.#handle.close();
+  }
+  [DISPOSE]() {
+    this.dispose();
+  }
+
+  /** Chooses a token; `logits` has as many values as the vocabulary has tokens. */
+  sample(logits) {
+    if (!(logits instanceof Float32Array)) throw new TypeError('logits are a Float32Array');
+    return this.#handle.sample(logits);
+  }
+  /** Tells the penalties what was chosen. */
+  accept(token) {
+    if (!Number.isInteger(token)) throw new TypeError('a token is a whole number');
+    this.#handle.accept(token);
+  }
+  /** Forgets what was chosen. */
+  reset() {
+    this.#handle.reset();
+  }
+}
+
 /** Every byte that a model and one context on it will take, from the file's header alone. */
 function plan(path, modelOptions, contextOptions) {
   const made = JSON.parse(native.plan(String(path), modelParams(modelOptions), contextParams(contextOptions)));
   return {
-    contextSize: made.context_size, batchSize: made.batch_size, keyType: made.key_type, valueType: made.value_type, rows: made.rows,
-    total: made.total, recommended: made.recommended, available: made.available, budget: made.budget, fits: made.fits,
+    contextSize: made.context_size, sequences: made.sequences, batchSize: made.batch_size, keyType: made.key_type,
+    valueType: made.value_type, rows: made.rows, total: made.total, recommended: made.recommended, available: made.available,
+    limitedBy: made.limited_by, budget: made.budget, fits: made.fits, weightsAreStreamed: made.weights_are_streamed,
     alternatives: made.alternatives,
   };
 }
 
 module.exports = {
-  Context, GpuMemoryError, HostMemoryError, KvCacheType, MemoryInfo, Model, MullamaError, TokenStream,
+  Context, GpuMemoryError, HostMemoryError, KvCacheType, MemoryInfo, Model, MullamaError, SamplerChain, TokenStream,
   liveObjects: native.liveObjects, plan, setMemoryBudget: native.setMemoryBudget, version: () => native.version,
 };

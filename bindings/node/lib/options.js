@@ -54,13 +54,18 @@ function fill(given, standard, what) {
 const modelParams = (given) => fill(given, MODEL, 'model parameters');
 const contextParams = (given) => fill(given, CONTEXT, 'context parameters');
 
+function samplerParams(given) {
+  const filled = fill(given, SAMPLER, 'sampler parameters');
+  filled.logitBias = Object.entries(filled.logitBias).map(([token, bias]) => [Number(token), bias]);
+  return filled;
+}
+
 function generateOptions(maxTokens, options) {
   const [count, rest] = typeof maxTokens === 'object' && maxTokens !== null ? [undefined, maxTokens] : [maxTokens, options];
   const filled = fill(rest, GENERATE, 'generate options');
   if (count !== undefined) filled.maxTokens = checked('maxTokens', count, -1, 'generate options');
-  filled.sampler = fill(filled.sampler, SAMPLER, 'sampler parameters');
-  filled.sampler.logitBias = Object.entries(filled.sampler.logitBias).map(([token, bias]) => [Number(token), bias]);
+  filled.sampler = samplerParams(filled.sampler);
   return filled;
 }
 
-module.exports = { modelParams, contextParams, generateOptions };
+module.exports = { modelParams, contextParams, samplerParams, generateOptions };

@@ -38,11 +38,9 @@ Napi::Value on_error(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* const instance = new Instance;
   env.SetInstanceData(instance);
-  const Napi::Function model = NativeModel::define(env);
-  const Napi::Function context = define_context(env);
-  instance->model_class = Napi::Persistent(model);
-  instance->context_class = Napi::Persistent(context);
-  exports.Set("NativeContext", context);
+  instance->model_class = Napi::Persistent(NativeModel::define(env));
+  exports.Set("NativeContext", define_context(env));
+  exports.Set("NativeSampler", define_sampler(env));
   exports.Set("loadModel", Napi::Function::New(env, load_model));
   exports.Set("setMemoryBudget", Napi::Function::New(env, set_budget));
   exports.Set("plan", Napi::Function::New(env, plan_json));

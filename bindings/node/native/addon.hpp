@@ -15,7 +15,6 @@ namespace mullama::node {
 struct Instance {
   Napi::FunctionReference make_error;  // (message, code) -> Error, from the JavaScript side
   Napi::FunctionReference model_class;
-  Napi::FunctionReference context_class;
 };
 
 /// A failure that crosses from a computing thread.
@@ -52,6 +51,7 @@ class Warnings {
 /// The JavaScript side fills in every field of these objects.
 [[nodiscard]] ModelParams model_params(const Napi::Object& from);
 [[nodiscard]] ContextParams context_params(const Napi::Object& from);
+[[nodiscard]] SamplerParams sampler_params(const Napi::Object& from);
 [[nodiscard]] GenerateOptions generate_options(const Napi::Object& from);
 [[nodiscard]] std::vector<Token> tokens_from(const Napi::Value& from);
 [[nodiscard]] Napi::Value to_js(Napi::Env env, const std::vector<Token>& tokens);
@@ -89,5 +89,6 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
 Napi::Value load_model(const Napi::CallbackInfo& info);
 Napi::Function define_context(Napi::Env env);
+Napi::Function define_sampler(Napi::Env env);
 
 }  // namespace mullama::node

@@ -253,7 +253,7 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
             const std::span<const float> logits = on.context->evaluate(tokens);
             row->assign(logits.begin(), logits.end());
           },
-          [row](Napi::Env env) { return floats(env, *row); });
+          [row](Napi::Env env) { return floats(env, std::move(*row)); });
     });
   }
 
@@ -272,14 +272,18 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
           info,
           [text = info[0].ToString().Utf8Value(), pooling, normalize = info[2].ToBoolean().Value(),
            row](Shared& on) { *row = on.context->embed(text, pooling, normalize); },
-          [row](Napi::Env env) { return floats(env, *row); });
+          [row](Napi::Env env) { return floats(env, std::move(*row)); });
     });
   }
 
-  static Napi::Value floats(Napi::Env env, const std::vector<float>& row) {
-    Napi::Float32Array out = Napi::Float32Array::New(env, row.size());
-    std::copy(row.begin(), row.end(), out.Data());
-    return out;
+  /// An array over the row itself, which lives as long as the array.
+  static Napi::Value floats(Napi::Env env, std::vector<float> row) {
+    auto kept = std::make_unique<std::vector<float>>(std::move(row));
+    const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+        env, kept->data(), kept->size() * sizeof(float),
+        [](Napi::Env, void*, std::vector<float>* of) { delete of; }, kept.get());
+    const size_t size = kept.release()->size();
+    return Napi::Float32Array::New(env, size, buffer, 0);
   }
 
   Napi::Value clear(const Napi::CallbackInfo& info) {

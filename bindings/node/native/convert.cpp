@@ -29,41 +29,6 @@ bool is_given(const Napi::Value& value) {
   return !value.IsUndefined() && !value.IsNull();
 }
 
-SamplerParams sampler_params(const Napi::Object& from) {
-  SamplerParams out;
-  if (const Napi::Value seed = from.Get("seed"); is_given(seed)) {
-    out.seed = static_cast<std::uint64_t>(seed.ToNumber().DoubleValue());
-  }
-  read(from, "temperature", out.temperature);
-  read(from, "dynamicTemperatureRange", out.dynamic_temperature_range);
-  read(from, "dynamicTemperatureExponent", out.dynamic_temperature_exponent);
-  read(from, "topK", out.top_k);
-  read(from, "topP", out.top_p);
-  read(from, "minP", out.min_p);
-  read(from, "typicalP", out.typical_p);
-  read(from, "xtcProbability", out.xtc_probability);
-  read(from, "xtcThreshold", out.xtc_threshold);
-  read(from, "repeatPenalty", out.repeat_penalty);
-  read(from, "repeatLastN", out.repeat_last_n);
-  read(from, "frequencyPenalty", out.frequency_penalty);
-  read(from, "presencePenalty", out.presence_penalty);
-  read(from, "dryMultiplier", out.dry_multiplier);
-  read(from, "dryBase", out.dry_base);
-  read(from, "dryAllowedLength", out.dry_allowed_length);
-  read(from, "dryPenaltyLastN", out.dry_penalty_last_n);
-  read(from, "drySequenceBreakers", out.dry_sequence_breakers);
-  read(from, "mirostat", out.mirostat);
-  read(from, "mirostatTau", out.mirostat_tau);
-  read(from, "mirostatEta", out.mirostat_eta);
-  read(from, "order", out.order);
-  const auto bias = from.Get("logitBias").As<Napi::Array>();  // [[token, bias], ...]
-  for (uint32_t i = 0; i < bias.Length(); ++i) {
-    const auto pair = bias.Get(i).As<Napi::Array>();
-    out.logit_bias.emplace_back(pair.Get(0u).ToNumber().Int32Value(), pair.Get(1u).ToNumber().FloatValue());
-  }
-  return out;
-}
-
 Napi::Number number(Napi::Env env, std::uint64_t value) {
   return Napi::Number::New(env, static_cast<double>(value));
 }
@@ -97,6 +62,41 @@ ContextParams context_params(const Napi::Object& from) {
   }
   read(from, "kvRotate", out.kv_rotate);
   read(from, "lookup", out.lookup);
+  return out;
+}
+
+SamplerParams sampler_params(const Napi::Object& from) {
+  SamplerParams out;
+  if (const Napi::Value seed = from.Get("seed"); is_given(seed)) {
+    out.seed = static_cast<std::uint64_t>(seed.ToNumber().DoubleValue());
+  }
+  read(from, "temperature", out.temperature);
+  read(from, "dynamicTemperatureRange", out.dynamic_temperature_range);
+  read(from, "dynamicTemperatureExponent", out.dynamic_temperature_exponent);
+  read(from, "topK", out.top_k);
+  read(from, "topP", out.top_p);
+  read(from, "minP", out.min_p);
+  read(from, "typicalP", out.typical_p);
+  read(from, "xtcProbability", out.xtc_probability);
+  read(from, "xtcThreshold", out.xtc_threshold);
+  read(from, "repeatPenalty", out.repeat_penalty);
+  read(from, "repeatLastN", out.repeat_last_n);
+  read(from, "frequencyPenalty", out.frequency_penalty);
+  read(from, "presencePenalty", out.presence_penalty);
+  read(from, "dryMultiplier", out.dry_multiplier);
+  read(from, "dryBase", out.dry_base);
+  read(from, "dryAllowedLength", out.dry_allowed_length);
+  read(from, "dryPenaltyLastN", out.dry_penalty_last_n);
+  read(from, "drySequenceBreakers", out.dry_sequence_breakers);
+  read(from, "mirostat", out.mirostat);
+  read(from, "mirostatTau", out.mirostat_tau);
+  read(from, "mirostatEta", out.mirostat_eta);
+  read(from, "order", out.order);
+  const auto bias = from.Get("logitBias").As<Napi::Array>();  // [[token, bias], ...]
+  for (uint32_t i = 0; i < bias.Length(); ++i) {
+    const auto pair = bias.Get(i).As<Napi::Array>();
+    out.logit_bias.emplace_back(pair.Get(0u).ToNumber().Int32Value(), pair.Get(1u).ToNumber().FloatValue());
+  }
   return out;
 }
 

@@ -12,8 +12,8 @@ const repository = path.resolve(here, '..', '..');
 const inRepository = existsSync(path.join(repository, 'include', 'mullama', 'mullama.hpp'));
 const build = inRepository ? path.join(repository, 'build', 'node') : path.join(here, 'build');
 
-function run(command, args) {
-  const done = spawnSync(command, args, { stdio: 'inherit' });
+function run(command, args, options = {}) {
+  const done = spawnSync(command, args, { stdio: 'inherit', ...options });
   if (done.error?.code === 'ENOENT') {
     console.error(`mullama: ${command} was not found; install CMake 3.25, Ninja and a C++20 compiler, then try again`);
     process.exit(1);
@@ -22,6 +22,12 @@ function run(command, args) {
 }
 
 const require = createRequire(import.meta.url);
+try {
+  require.resolve('node-addon-api/napi.h');
+} catch {
+  // npm links a folder into a project elsewhere without what the folder depends on.
+  run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: here });
+}
 const includes = [path.dirname(require.resolve('node-addon-api/napi.h')), require('node-api-headers').include_dir];
 run('cmake', [
   '-G', 'Ninja', '-S', here, '-B', build, '-DCMAKE_BUILD_TYPE=Release',

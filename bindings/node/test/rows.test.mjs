@@ -5,9 +5,9 @@ import { createRequire } from 'node:module';
 import { afterEach, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import * as mullama from 'mullama';
-import { collectUntil, greedy, isMapped, real, status, tiny, withoutRealModel } from './support.mjs';
+import { collectUntil, greedy, isMapped, real, status, tiny, withoutMemoryMeasures, withoutRealModel } from './support.mjs';
 
-const { Context, Model, MemoryInfo, MullamaError, liveObjects, setMemoryBudget } = mullama;
+const { Context, Model, MemoryInfo, MullamaError, SamplerChain, liveObjects, setMemoryBudget } = mullama;
 const none = () => Object.values(liveObjects()).every((count) => count === 0);
 
 afterEach(async () => {
@@ -40,7 +40,7 @@ test('N06 limits hold', async () => {
   assert.equal(context.tokenCount, promptTokens + 100);
 });
 
-test('N07 B2 garbage collection alone frees 200 models and contexts', async () => {
+test('N07 B2 garbage collection alone frees 200 models and contexts', { skip: withoutMemoryMeasures }, async () => {
   async function once(round) {
     const context = new Context(await Model.load(tiny), { nCtx: 256 });
     if (round % 10 === 0) {
@@ -78,7 +78,7 @@ test('N07 memory outside the heap makes the collector run', { skip: withoutRealM
   assert(Number(out) < 40, `${out.trim()} contexts at once`);
 });
 
-test('N08 dispose of a context frees at once', { skip: withoutRealModel }, async () => {
+test('N08 dispose of a context frees at once', { skip: withoutRealModel || withoutMemoryMeasures }, async () => {
   const model = await Model.load(real);
   const before = status('RssAnon');
   const context = new Context(model, { nCtx: 8192, kvCacheType: 'f32' });
@@ -332,6 +332,44 @@ test('texts, templates, metadata, plan, embeddings', async () => {
   assert(Math.abs(Math.hypot(...row) - 1) < 1e-5);
   assert.equal((await context.evaluate([1, 2])).length, model.vocabSize);
   assert.equal(typeof (await context.chat([{ role: 'user', content: 'Hi' }], 3, greedy)), 'string');
+  context.dispose();
+  model.dispose();
+});
+
+test('a loop of evaluate and SamplerChain gives what generate gives', async () => {
+  const model = await Model.load(tiny);
+  const context = new Context(model, { nCtx: 256 });
+  for (const sampler of [{ temperature: 0 }, { seed: 7, temperature: 0.9, repeatPenalty: 1.2, logitBias: { 5: 1.5 } }]) {
+    context.clear();
+    const whole = await context.generateResult('abc', 12, { sampler, ignoreEndOfGeneration: true });
+    context.clear();
+    const chain = new SamplerChain(model, sampler);
+    const prompt = model.tokenize('abc', true, true);
+    for (const token of prompt) chain.accept(token);
+    const tokens = [];
+    let logits = await context.evaluate(prompt);
+    const first = logits.slice();
+    while (tokens.length < 12) {
+      tokens.push(chain.sample(logits));
+      chain.accept(tokens.at(-1));
+      const before = logits;
+      logits = await context.evaluate([tokens.at(-1)]);
+      if (tokens.length === 1) assert.deepEqual(before, first, 'a row is its own, not overwritten');
+    }
+    assert.deepEqual(tokens, whole.tokens);
+    assert.equal(liveObjects().samplers, 1);
+    chain.dispose();
+    chain.dispose();
+    assert.equal(liveObjects().samplers, 0);
+    assert.throws(() => chain.sample(logits), /disposed/);
+  }
+  const chain = new SamplerChain(model);
+  assert.throws(() => chain.sample([1, 2]), TypeError);
+  assert.throws(() => chain.sample(new Float32Array(3)), MullamaError);
+  assert.throws(() => chain.accept(1e6), MullamaError);
+  assert.throws(() => new SamplerChain({}), TypeError);
+  assert.throws(() => new SamplerChain(model, { topk: 1 }), /no topk/);
+  chain.dispose();
   context.dispose();
   model.dispose();
 });

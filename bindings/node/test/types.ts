@@ -1,5 +1,5 @@
 // Compiled, not run: the types say what the guide's samples do.
-import { Context, MemoryInfo, Model, MullamaError, type StreamToken } from '../lib/index.js';
+import { Context, MemoryInfo, Model, MullamaError, plan, SamplerChain, type StreamToken } from '../lib/index.js';
 
 async function main(): Promise<string> {
   const model: Model = await Model.loadWithParams('./model.gguf', { useMmap: true, useMlock: false, nGpuLayers: 20 });
@@ -10,6 +10,10 @@ async function main(): Promise<string> {
     const piece: StreamToken = token;
     console.log(piece.text);
   }
+  const chain = new SamplerChain(model, { temperature: 0.5 });
+  const chosen: number = chain.sample(await context.evaluate([1, 2]));
+  chain.accept(chosen);
+  console.log(plan('./model.gguf', {}, { nCtx: 512 }).alternatives.map((way) => `${way.flags}: ${way.bytes}`).join('\n'));
   try {
     return await context.generate('prompt', 200);
   } catch (error) {

@@ -8,6 +8,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 SAMPLES = ROOT / "tests" / "guide" / "samples"
 
 
+# AddressSanitizer keeps freed memory for a while, and shadows all of it.
+measures_memory = pytest.mark.skipif("MULLAMA_TEST_SANITIZED" in os.environ, reason="a sanitizer's memory is not the library's")
+
+
 def from_environment(name, what):
     path = os.environ.get(name)
     if not path or not os.path.exists(path):

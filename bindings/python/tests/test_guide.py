@@ -1,12 +1,13 @@
 """The guide's samples, letter for letter, on a real model; then each row of the contract about them."""
 
 import builtins
+import os
 import resource
 import subprocess
 import sys
 
 import pytest
-from conftest import SAMPLES, is_mapped, proc_status
+from conftest import SAMPLES, is_mapped, measures_memory, proc_status
 
 import mullama
 from mullama import Context, ContextParams, GpuMemoryError, Model, ModelParams, MullamaError, SamplerParams
@@ -119,6 +120,7 @@ def test_P08_freed_with_the_last_reference(tiny_path):
     assert not is_mapped(tiny_path)
 
 
+@measures_memory
 def test_P09_with_frees_at_its_end(real_path):
     model = Model.load(real_path)
     before = proc_status("RssAnon")
@@ -235,7 +237,7 @@ def test_P26_budget_errors(tiny_path):
 def test_P26_budget_of_the_environment(tiny_path):
     code = f"import mullama\ntry: mullama.Model.load({tiny_path!r})\nexcept mullama.HostMemoryError as e: print('refused')"
     for budget, expected in (("64KiB", "refused\n"), ("", ""), ("2GiB", "")):
-        done = subprocess.run([sys.executable, "-c", code], env={"MULLAMA_MEMORY_BUDGET": budget}, capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "MULLAMA_MEMORY_BUDGET": budget}, capture_output=True, text=True, check=True)
         assert done.stdout == expected
 
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import proc_status
+from conftest import measures_memory, proc_status
 
 import mullama
 from mullama import Batch, Context, ContextParams, Model, MullamaError, SamplerChain, SamplerParams
@@ -203,6 +203,7 @@ def test_bad_arguments_are_python_errors(tiny):
         Model()
 
 
+@measures_memory
 def test_B2_loads_and_drops_leave_nothing(tiny_path):
     def cycle():
         model = Model.load(tiny_path)

@@ -47,6 +47,8 @@ fn build() -> PathBuf {
     }
     cmake::Config::new(repository)
         .profile("Release")
+        // Those of the library's other builds, so that a compiler cache knows the objects.
+        .no_default_flags(true)
         .generator("Ninja")
         .define("MULLAMA_BUILD_TESTS", "OFF")
         .define("MULLAMA_BUILD_PROGRAM", "OFF")

@@ -10,8 +10,8 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Iterator, List
 
 from . import _mullama
 from ._mullama import Batch, StreamToken
-from ._params import ContextParams, GenerateOptions, GenerateResult, MemoryInfo, MemoryPlan, ModelParams, PlanRow, PoolUsage
-from ._params import Receipt, SamplerParams
+from ._params import ContextParams, GenerateOptions, GenerateResult, MemoryInfo, MemoryPlan, ModelParams
+from ._params import PlanAlternative, PlanRow, PoolUsage, Receipt, SamplerParams
 
 __all__ = ["Model", "Context", "TokenStream", "SamplerChain", "plan"]
 
@@ -268,5 +268,5 @@ def plan(
     """What a model and one context on it will take, from the file's header alone."""
     fields = json.loads(_mullama._plan(os.fspath(path), model_params or ModelParams(), context_params or ContextParams()))
     fields["rows"] = tuple(PlanRow(**row) for row in fields["rows"])
-    fields["alternatives"] = tuple(fields["alternatives"])
+    fields["alternatives"] = tuple(PlanAlternative(**alternative) for alternative in fields["alternatives"])
     return MemoryPlan(**fields)

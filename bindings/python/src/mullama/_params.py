@@ -10,7 +10,7 @@ from . import _mullama
 
 __all__ = [
     "KvCacheType", "ModelParams", "ContextParams", "SamplerParams", "GenerateOptions", "MemoryInfo", "PoolUsage", "Receipt",
-    "GenerateResult", "MemoryPlan", "PlanRow",
+    "GenerateResult", "MemoryPlan", "PlanAlternative", "PlanRow",
 ]  # fmt: skip
 
 
@@ -193,10 +193,20 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
+class PlanAlternative:
+    """A way to run the same model in less memory."""
+
+    flags: str
+    """What to change, in the words of the command line."""
+    bytes: int
+
+
+@dataclass(frozen=True)
 class MemoryPlan:
     """Every byte that a model and one context on it will take."""
 
     context_size: int
+    sequences: int
     batch_size: int
     key_type: str
     value_type: str
@@ -205,6 +215,11 @@ class MemoryPlan:
     recommended: int
     """A fifth more than calculated."""
     available: int
+    limited_by: str
+    """By what: "the system", or a cgroup's folder."""
     budget: Optional[int]
     fits: bool
-    alternatives: Sequence[str]
+    weights_are_streamed: bool
+    """Mapped weights will be read from disk again and again."""
+    alternatives: Sequence[PlanAlternative]
+    """What would fit, if it does not."""

@@ -11,7 +11,9 @@ mod toolkit;
 
 pub use context::{CancelHandle, ChatMessage, Context, Pooling, Prompt};
 pub use error::MullamaError;
-pub use memory::{live_objects, memory_pools, plan, set_memory_budget, LiveObjects, MemoryInfo, MemoryPlan, PlanRow, PoolUsage};
+pub use memory::{
+    live_objects, memory_pools, plan, set_memory_budget, LiveObjects, MemoryInfo, MemoryPlan, PlanAlternative, PlanRow, PoolUsage,
+};
 pub use model::{Model, ModelBuilder};
 pub use params::{ContextParams, GenerateOptions, KvCacheType, ModelParams, SamplerParams};
 pub use stream::{FinishReason, GenerateResult, Receipt, StreamToken, TokenStream};

@@ -2,6 +2,7 @@ use crate::error::{c_text, check, take_text, text_of};
 use crate::model::path_text;
 use crate::{ContextParams, KvCacheType, ModelParams, MullamaError};
 use mullama_sys as sys;
+use serde_json::Value;
 use std::mem;
 use std::path::Path;
 use std::ptr;
@@ -128,11 +129,22 @@ pub struct PlanRow {
     pub why: String,
 }
 
+/// A way to run the same model in less memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanAlternative {
+    /// What to change, in the words of the command line.
+    pub flags: String,
+    /// What counts against the limit then.
+    pub bytes: u64,
+}
+
 /// Every byte that a model and one context on it will take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPlan {
     /// Tokens of the context.
     pub context_size: u64,
+    /// That run together.
+    pub sequences: u64,
     /// Tokens computed at once.
     pub batch_size: u64,
     /// Of keys.
@@ -147,12 +159,16 @@ pub struct MemoryPlan {
     pub recommended: u64,
     /// What this process may still take.
     pub available: u64,
+    /// By what: "the system", or a cgroup's folder.
+    pub limited_by: String,
     /// The host's, if there is one.
     pub budget: Option<u64>,
     /// Into the budget, or else into what is available.
     pub fits: bool,
-    /// Flags that would make it fit, if it does not.
-    pub alternatives: Vec<String>,
+    /// Mapped weights will be read from disk again and again.
+    pub weights_are_streamed: bool,
+    /// What would fit, if it does not.
+    pub alternatives: Vec<PlanAlternative>,
 }
 
 /// What a model and one context on it will take, from the file's header alone.
@@ -165,30 +181,36 @@ pub fn plan(path: impl AsRef<Path>, model: &ModelParams, context: &ContextParams
         check(sys::mullama_plan(path.as_ptr(), &model.raw, &context.to_c(), &mut json))?;
         take_text(json)
     };
-    let json: serde_json::Value =
+    let json: Value =
         serde_json::from_str(&json).map_err(|error| MullamaError::Internal(format!("the plan is not JSON: {error}")))?;
-    let number = |value: &serde_json::Value, name: &str| value[name].as_u64().unwrap_or(0);
-    let text = |value: &serde_json::Value, name: &str| value[name].as_str().unwrap_or("").to_owned();
-    let list = |name: &str| json[name].as_array().cloned().unwrap_or_default();
+    let lacks = |name: &str| MullamaError::Internal(format!("the plan lacks {name}"));
+    let number = |value: &Value, name: &str| value[name].as_u64().ok_or_else(|| lacks(name));
+    let text = |value: &Value, name: &str| value[name].as_str().map(String::from).ok_or_else(|| lacks(name));
+    let flag = |name: &str| json[name].as_bool().ok_or_else(|| lacks(name));
+    let list = |name: &str| json[name].as_array().ok_or_else(|| lacks(name));
+    let row = |row: &Value| {
+        Ok(PlanRow {
+            device: text(row, "device")?,
+            pool: text(row, "pool")?,
+            bytes: number(row, "bytes")?,
+            why: text(row, "why")?,
+        })
+    };
+    let alternative = |way: &Value| Ok(PlanAlternative { flags: text(way, "flags")?, bytes: number(way, "bytes")? });
     Ok(MemoryPlan {
-        context_size: number(&json, "context_size"),
-        batch_size: number(&json, "batch_size"),
-        key_type: text(&json, "key_type").parse()?,
-        value_type: text(&json, "value_type").parse()?,
-        rows: list("rows")
-            .iter()
-            .map(|row| PlanRow {
-                device: text(row, "device"),
-                pool: text(row, "pool"),
-                bytes: number(row, "bytes"),
-                why: text(row, "why"),
-            })
-            .collect(),
-        total: number(&json, "total"),
-        recommended: number(&json, "recommended"),
-        available: number(&json, "available"),
+        context_size: number(&json, "context_size")?,
+        sequences: number(&json, "sequences")?,
+        batch_size: number(&json, "batch_size")?,
+        key_type: text(&json, "key_type")?.parse()?,
+        value_type: text(&json, "value_type")?.parse()?,
+        rows: list("rows")?.iter().map(row).collect::<Result<_, MullamaError>>()?,
+        total: number(&json, "total")?,
+        recommended: number(&json, "recommended")?,
+        available: number(&json, "available")?,
+        limited_by: text(&json, "limited_by")?,
         budget: json["budget"].as_u64(),
-        fits: json["fits"].as_bool().unwrap_or(false),
-        alternatives: list("alternatives").iter().filter_map(|flags| flags.as_str().map(String::from)).collect(),
+        fits: flag("fits")?,
+        weights_are_streamed: flag("weights_are_streamed")?,
+        alternatives: list("alternatives")?.iter().map(alternative).collect::<Result<_, MullamaError>>()?,
     })
 }

@@ -1,5 +1,7 @@
 //! Replays tests/scenario.json: the lines must be those of C++ (B7).
 
+mod support;
+
 use mullama::{
     plan, set_memory_budget, ChatMessage, Context, ContextParams, GenerateOptions, GenerateResult, Model, ModelParams, MullamaError,
     SamplerParams,
@@ -145,8 +147,11 @@ impl Player {
 
 #[test]
 fn b7_the_scenario() {
-    let path = env::var("MULLAMA_TEST_TINY").expect("MULLAMA_TEST_TINY names the file of write_tiny_model");
-    let expected = env::var("MULLAMA_TEST_SCENARIO").expect("MULLAMA_TEST_SCENARIO names the lines of C++");
+    let Ok(expected) = env::var("MULLAMA_TEST_SCENARIO") else {
+        eprintln!("skipped: MULLAMA_TEST_SCENARIO does not name the lines of C++; scripts/test_bindings.sh writes them");
+        return;
+    };
+    let path = support::tiny_model().into_os_string().into_string().unwrap();
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/scenario.json");
     let scenario: Value = serde_json::from_str(&fs::read_to_string(scenario).unwrap()).unwrap();
     let mut player = Player { path, model: None, context: None };

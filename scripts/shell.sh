@@ -1,0 +1,15 @@
+# What the scripts share. Source it.
+
+section() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
+
+# Output is shown only when something fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 60 "$log" >&2
+    rm -f "$log"
+    return 1
+  fi
+  rm -f "$log"
+}
