@@ -6,7 +6,8 @@ import http.server
 import json
 import threading
 
-from support import ProgramTest, write_gguf, write_small_model
+from gguf_files import write_gguf, write_small_model
+from support import ProgramTest
 
 
 class Models(ProgramTest):
