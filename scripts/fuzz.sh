@@ -3,16 +3,15 @@
 # fell over stays in FOLDER if one is given; the next run there goes on from it.
 #   scripts/fuzz.sh BIN_FOLDER SECONDS [FOLDER]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-bin=$1
+bin=$(realpath "$1")
 seconds=$2
 if [ $# -gt 2 ]; then
-  work=$3
+  work=$(realpath -m "$3")
 else
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
 fi
-fuzz/write_seeds.py "$work/seeds"
+"$(dirname "$0")/../fuzz/write_seeds.py" "$work/seeds"
 
 fuzz_one() {
   local name

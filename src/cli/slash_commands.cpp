@@ -35,6 +35,8 @@ constexpr std::string_view kSetHelp =
     "  /set system <text>              Set the system message\n"
     "  /set history, nohistory         Keep a history of messages, or not\n"
     "  /set wordwrap, nowordwrap       Break lines between words, or not\n"
+    "  /set think, nothink             Let the model think before it answers, or not; think low, medium or high\n"
+    "                                  says how much where a model can be told\n"
     "  /set verbose, quiet             Show timings and memory after each answer, or not\n"
     "  /set format json                Answer in JSON; a file's name instead is its JSON Schema\n"
     "  /set noformat                   Answer in any form\n";
@@ -135,6 +137,10 @@ Status set(ReplState& state, std::string rest) {
   } else if (what == "verbose" || what == "quiet") {
     state.settings.verbose = what == "verbose";
     write_note(fmt::format("Set '{}' mode.\n", what));
+  } else if (what == "think" || what == "nothink") {
+    const std::string level = what == "nothink" ? "false" : rest.empty() ? "true" : rest;
+    MULLAMA_ASSIGN(state.settings.chat_variables, read_think(*state.session, level));
+    write_note(fmt::format("Set '{}' mode.\n", what));
   } else if (what == "format") {
     if (rest.empty()) return fail(ErrorCode::invalid_argument, "usage: /set format json, or a schema's file");
     MULLAMA_ASSIGN(state.settings.json_schema, read_format(rest));
@@ -158,7 +164,7 @@ std::string session_parameters(const ReplState& state) {
     if (now != sampling::format_parameter(defaults, info)) out += fmt::format("{} {}\n", info.name, now);
   }
   if (state.settings.max_tokens != -1) out += fmt::format("num_predict {}\n", state.settings.max_tokens);
-  out += fmt::format("num_ctx {}\n", state.session->memory_info().context_size);
+  out += fmt::format("num_ctx {}\n", state.session->context_size());
   for (const std::string& stop : state.settings.stop)
     out += fmt::format("stop {}\n", store::quote_for_modelfile(stop));
   return out;

@@ -10,6 +10,7 @@ import unittest
 BINARY = os.environ["MULLAMA_BINARY"]
 REAL_MODELS = os.environ.get("MULLAMA_TEST_MODELS", "")
 REAL_MODEL = "smollm2:135m"
+WRITE_TINY_MODEL = os.environ.get("MULLAMA_WRITE_TINY_MODEL", "")
 
 
 class ProgramTest(unittest.TestCase):
