@@ -29,7 +29,8 @@ constexpr int kHistoryEntries = 1000;
 constexpr uint64_t kMaxEditedBytes = uint64_t{16} << 20;
 constexpr char kLiteralMark = '\1';
 
-/// A byte of standard input, or none with errno EINTR after Ctrl-C, also one that came while nothing was waiting for it.
+/// A byte of standard input, or none with errno EINTR after Ctrl-C, also one that came while nothing was
+/// waiting for it.
 Keyboard::Byte read_byte(int wait_milliseconds) {
   sigset_t interrupt;
   sigset_t before;

@@ -237,15 +237,17 @@ void add_run(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_option("--format", arguments->format,
                       "What the answer must be: json, or a file with a JSON Schema");
-  command->add_flag("--think{true}", arguments->think,
-                    "Let the model think before it answers, or with --think=false not; low, medium or high say how "
-                    "much where a model can be told");
+  command->add_flag(
+      "--think{true}", arguments->think,
+      "Let the model think before it answers, or with --think=false not; low, medium or high say how "
+      "much where a model can be told");
   command->add_flag("--hidethinking", arguments->settings.print.hide_thinking,
                     "Do not print what the model thinks");
   command->add_flag("--nowordwrap", arguments->no_word_wrap, "Do not break lines between words");
-  command->add_option("--keepalive,--keep-alive", arguments->keep_alive,
-                      "How long a conversation that waits for you keeps the model in memory, such as 5m; 0 is not at "
-                      "all, -1 as long as it lasts (the default)");
+  command->add_option(
+      "--keepalive,--keep-alive", arguments->keep_alive,
+      "How long a conversation that waits for you keeps the model in memory, such as 5m; 0 is not at "
+      "all, -1 as long as it lasts (the default)");
   command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
   add_sampling_options(*command, arguments->sampling);
   add_engine_options(*command, arguments->settings.engine);

@@ -22,9 +22,9 @@ struct RunSettings {
   int32_t max_tokens = -1;
   bool raw = false;
   bool verbose = false;
-  bool fit = false;           ///< Context and KV type are chosen by what fits.
-  bool release_idle = false;  ///< Unused KV pages go back to the system after each answer.
-  std::string json_schema;    ///< As in AnswerOptions.
+  bool fit = false;            ///< Context and KV type are chosen by what fits.
+  bool release_idle = false;   ///< Unused KV pages go back to the system after each answer.
+  std::string json_schema;     ///< As in AnswerOptions.
   std::string chat_variables;  ///< As in AnswerOptions.
   /// How long a conversation that waits for the user keeps the model in memory; none: as long as it lasts.
   std::optional<std::chrono::milliseconds> keep_alive;

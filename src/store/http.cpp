@@ -48,7 +48,8 @@ class Exchange {
     if (request_.offset > 0) {
       // By hand: libcurl's own resume treats a server's full answer as an error, which here only means
       // starting over.
-      headers.reset(curl_slist_append(headers.release(), fmt::format("Range: bytes={}-", request_.offset).c_str()));
+      headers.reset(
+          curl_slist_append(headers.release(), fmt::format("Range: bytes={}-", request_.offset).c_str()));
     }
     for (const std::string& header : request_.headers) {
       headers.reset(curl_slist_append(headers.release(), header.c_str()));

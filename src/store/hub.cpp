@@ -52,7 +52,8 @@ Result<HubAddress> HubAddress::parse(std::string_view text) {
   if (const size_t colon = rest.find(':'); colon != std::string_view::npos) {
     address.choice = rest.substr(colon + 1);
     rest = rest.substr(0, colon);
-    if (!is_plain_path(address.choice)) return refuse("the choice is a file or a quantization such as Q4_K_M");
+    if (!is_plain_path(address.choice))
+      return refuse("the choice is a file or a quantization such as Q4_K_M");
   }
   if (std::ranges::count(rest, '/') != 1 || !is_plain_path(rest))
     return refuse("the repository is organization/repository");

