@@ -31,6 +31,10 @@ function(mullama_module name)
   target_include_directories(mullama_${name} PUBLIC "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
   list(TRANSFORM ARG_DEPENDS PREPEND mullama_)
   target_link_libraries(mullama_${name} PUBLIC ${ARG_DEPENDS} ${ARG_LIBRARIES})
+  # What fuzzers steer by. Tests use the same objects: without a fuzzer, the sanitizers' own library ignores the reports.
+  if(MULLAMA_BUILD_FUZZERS)
+    target_compile_options(mullama_${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # mullama_test(NAME SOURCES a_test.cpp ... DEPENDS text ... [LABELS slow])

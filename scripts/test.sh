@@ -1,28 +1,34 @@
 #!/usr/bin/env bash
-# Sets up what is missing, builds Mullama and runs every test: each fuzzer for a minute, the unit tests with AddressSanitizer
-# (leaks and undefined behaviour included), and everything in the release build.
-#   scripts/test.sh [release|bindings|asan|tsan|fuzz ...]     only these parts; tsan, ThreadSanitizer on what runs threads, is
+# Sets up what is missing, builds Mullama and runs every test: the unit tests with AddressSanitizer (leaks and undefined
+# behaviour included), each fuzzer for a minute, and everything in the release build.
+#   scripts/test.sh [asan|fuzz|release|bindings|tsan ...]     only these parts; tsan, ThreadSanitizer on what runs threads, is
 #                                                    not among those run by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(fuzz asan release bindings)
+[ ${#parts[@]} -gt 0 ] || parts=(asan fuzz release bindings)
 for part in "${parts[@]}"; do
   case $part in
     release | asan | tsan | fuzz | bindings) ;;
     *)
-      sed -n '2,6s/^# \{0,1\}//p' scripts/test.sh >&2
+      sed -n '2,5s/^# \{0,1\}//p' scripts/test.sh >&2
       exit 4
       ;;
   esac
 done
 fuzz_seconds=${MULLAMA_FUZZ_SECONDS:-60}
 jobs=$(nproc)
+# What reads what strangers wrote, and what owns memory.
 asan_tests=(gguf_test gguf_access_test memory_test quant_test sampling_grammar_test sampling_chain_test
-  sampling_parameter_test text_tokenizer_test kv_pages_test scheduler_test engine_test)
+  sampling_parameter_test text_tokenizer_test jinja_test text_chat_test model_definition_test store_test server_test
+  kv_pages_test scheduler_test lookup_test plan_test survival_test engine_test api_test)
+# What runs threads.
+tsan_tests=(thread_team_test kv_pages_test engine_test server_test api_test)
 
+# A pattern for ctest that means these tests and no others.
+exactly() { printf '^(%s)$' "$(IFS='|' && echo "$*")"; }
 section() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
 # Build output is shown only when something fails.
 quietly() {
@@ -40,26 +46,29 @@ wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 section "Packages"
 install_missing "${build_packages[@]}" "${test_packages[@]}"
 
+# Fuzzers and tests share one build: the same sanitizers, the same objects.
+sanitized=()
+if wanted asan; then sanitized+=("${asan_tests[@]}"); fi
+if wanted fuzz; then sanitized+=(fuzzers); fi
+if [ ${#sanitized[@]} -gt 0 ]; then
+  section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: build"
+  quietly cmake --preset asan
+  quietly cmake --build --preset asan --target "${sanitized[@]}"
+fi
+if wanted asan; then
+  section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: tests"
+  ctest --preset asan -j "$jobs" -R "$(exactly "${asan_tests[@]}")"
+fi
 if wanted fuzz; then
-  section "Fuzzers: build"
-  quietly cmake --preset fuzz
-  quietly cmake --build --preset fuzz --target fuzzers
   section "Fuzzers: $fuzz_seconds s each"
-  scripts/fuzz.sh build-fuzz/bin "$fuzz_seconds"
+  scripts/fuzz.sh build-asan/bin "$fuzz_seconds"
 fi
 if wanted tsan; then
   section "ThreadSanitizer: build"
   quietly cmake --preset tsan
-  quietly cmake --build --preset tsan --target thread_team_test engine_test kv_pages_test
+  quietly cmake --build --preset tsan --target "${tsan_tests[@]}"
   section "ThreadSanitizer: tests"
-  ctest --preset tsan -R '^(thread_team_test|engine_test|kv_pages_test)$'
-fi
-if wanted asan; then
-  section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: build"
-  quietly cmake --preset asan
-  quietly cmake --build --preset asan --target "${asan_tests[@]}"
-  section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: tests"
-  ctest --preset asan -j "$jobs" -R "^($(IFS='|'; echo "${asan_tests[*]}"))\$"
+  ctest --preset tsan -R "$(exactly "${tsan_tests[@]}")"
 fi
 if wanted release; then
   section "Release: build"

@@ -170,6 +170,8 @@ struct GenerateOptions {
   bool render_special = false;  ///< Whether the texts of special tokens are part of the answer's text.
   std::string grammar{};        ///< GBNF; empty: none.
   std::string json_schema{};    ///< A JSON Schema, or "json" for any JSON value; empty: none.
+  /// For chat(): a JSON object of further variables of the template, such as {"enable_thinking": false}.
+  std::string chat_variables{};
 };
 
 /// What one request took.
@@ -260,10 +262,11 @@ class MULLAMA_API Model {
   [[nodiscard]] std::string token_piece(Token token, bool render_special = true) const;
 
   /// `messages`, and `tools` if not empty, are JSON arrays in OpenAI's shape; the result is the prompt's
-  /// text.
+  /// text. `variables_json` is as in GenerateOptions::chat_variables.
   [[nodiscard]] std::string apply_chat_template(std::string_view messages_json,
                                                 bool add_generation_prompt = true,
-                                                std::string_view tools_json = {}) const;
+                                                std::string_view tools_json = {},
+                                                std::string_view variables_json = {}) const;
 
   [[nodiscard]] std::string architecture() const;
   [[nodiscard]] std::string name() const;

@@ -207,7 +207,8 @@ TokenStream Context::stream_tokens(std::span<const Token> prompt, const Generate
 
 TokenStream Context::stream_chat(std::string_view messages_json, const GenerateOptions& options) {
   engine::Engine& engine = impl_->use();
-  const std::string prompt = impl_->model.apply_chat_template(messages_json);
+  const std::string prompt =
+      impl_->model.apply_chat_template(messages_json, true, {}, options.chat_variables);
   // A template that writes the BOS itself must not get a second one.
   std::vector<Token> tokens = impl_->model.tokenize(prompt, true, true);
   const auto bos = impl_->model.bos();

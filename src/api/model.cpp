@@ -69,7 +69,7 @@ std::string Model::token_piece(Token token, bool render_special) const {
 }
 
 std::string Model::apply_chat_template(std::string_view messages_json, bool add_generation_prompt,
-                                       std::string_view tools_json) const {
+                                       std::string_view tools_json, std::string_view variables_json) const {
   const auto parse = [](std::string_view text, const char* what) {
     auto json = nlohmann::ordered_json::parse(text, nullptr, false);
     if (json.is_discarded())
@@ -79,6 +79,7 @@ std::string Model::apply_chat_template(std::string_view messages_json, bool add_
   text::ChatInput input;
   input.messages = parse(messages_json, "messages");
   if (!tools_json.empty()) input.tools = parse(tools_json, "tools");
+  if (!variables_json.empty()) input.variables = parse(variables_json, "variables of the chat template");
   input.add_generation_prompt = add_generation_prompt;
   return value_or_throw(impl_->chat->render(input));
 }

@@ -18,8 +18,9 @@ struct AnswerOptions {
   sampling::SamplerParams sampler;
   std::int32_t max_tokens = -1;
   std::vector<std::string> stop;
-  bool raw = false;         ///< Continue the text itself, without the chat template.
-  std::string json_schema;  ///< What the answer must be: "json", a JSON Schema, or empty for any text.
+  bool raw = false;            ///< Continue the text itself, without the chat template.
+  std::string json_schema;     ///< What the answer must be: "json", a JSON Schema, or empty for any text.
+  std::string chat_variables;  ///< As in GenerateOptions.
 };
 
 struct Answer {
@@ -49,7 +50,11 @@ class ChatSession {
   virtual void release_idle() = 0;
   /// Changes how many tokens the context holds, with the conversation kept.
   virtual void resize(std::uint32_t n_ctx) = 0;
-  [[nodiscard]] virtual std::uint32_t context_size() const = 0;
+  /// Gives the model's memory and the context's back, where they are ours. The next answer loads both again
+  /// and computes the conversation anew.
+  virtual void unload() = 0;
+  [[nodiscard]] virtual std::uint32_t context_size() = 0;
+  [[nodiscard]] virtual bool supports_thinking() = 0;
   /// The timing block of `--verbose`, then the memory block.
   [[nodiscard]] virtual std::string statistics(const Answer& answer) const = 0;
   /// The answer as one JSON object: Ollama's fields of a finished generation, and `memory`.

@@ -30,21 +30,36 @@ json find_row(const nlohmann::ordered_json& report, const std::string& name) {
   return nullptr;
 }
 
-/// The texts that a model was made with, from the Modelfile that the daemon shows.
-Result<store::ModelTexts> texts_of(const server::DaemonAddress& address, const std::string& name) {
-  MULLAMA_ASSIGN(const auto shown,
-                 server::ask_daemon(address, "/api/show", json{{"model", name}}.dump(), kPatience));
-  if (!shown.contains("modelfile") || !shown["modelfile"].is_string())
-    return fail(ErrorCode::unavailable, "the daemon at {} does not describe '{}'", address.text(), name);
-  MULLAMA_ASSIGN(const store::Modelfile file, store::Modelfile::parse(shown["modelfile"].get<std::string>()));
+/// What the daemon shows of a model.
+struct Shown {
   store::ModelTexts texts;
-  texts.system = file.system;
-  texts.parameters = file.parameters;
+  bool thinks = false;
+};
+
+Result<Shown> ask_what_it_shows(const server::DaemonAddress& address, const std::string& name) {
+  MULLAMA_ASSIGN(const auto answer,
+                 server::ask_daemon(address, "/api/show", json{{"model", name}}.dump(), kPatience));
+  if (!answer.contains("modelfile") || !answer["modelfile"].is_string())
+    return fail(ErrorCode::unavailable, "the daemon at {} does not describe '{}'", address.text(), name);
+  MULLAMA_ASSIGN(const store::Modelfile file,
+                 store::Modelfile::parse(answer["modelfile"].get<std::string>()));
+  Shown shown;
+  shown.texts.system = file.system;
+  shown.texts.parameters = file.parameters;
   // The daemon puts the model's own first messages before those that it gets, but for its system message.
   for (const store::Message& message : file.messages) {
-    if (message.role == "system") texts.system = message.content;
+    if (message.role == "system") shown.texts.system = message.content;
   }
-  return texts;
+  const json abilities = answer.value("capabilities", json::array());
+  shown.thinks = std::ranges::find(abilities, json("thinking")) != abilities.end();
+  return shown;
+}
+
+/// The request's `think` that has the daemon set these variables of the chat template.
+json think_of(const std::string& chat_variables) {
+  const json variables = json::parse(chat_variables);
+  return variables.contains("reasoning_effort") ? variables["reasoning_effort"]
+                                                : variables["enable_thinking"];
 }
 
 json options_json(const AnswerOptions& options, std::optional<std::uint32_t> n_ctx) {
@@ -93,13 +108,6 @@ GenerateResult result_of(const json& last, const AnswerOptions& options) {
 
 }  // namespace
 
-DaemonSession::DaemonSession(store::StoredModel model, store::ModelTexts texts, server::DaemonAddress address,
-                             int pid, std::uint32_t n_ctx)
-    : ChatSession(std::move(model), std::move(texts)),
-      address_(std::move(address)),
-      pid_(pid),
-      daemon_ctx_(n_ctx) {}
-
 std::unique_ptr<DaemonSession> DaemonSession::find(const std::string& name) {
   const auto parsed = store::ModelName::parse(name);
   if (store::is_path(name) || !parsed) return nullptr;
@@ -116,10 +124,14 @@ std::unique_ptr<DaemonSession> DaemonSession::find(const std::string& name) {
       return nullptr;
     model = std::move(*ours);
   }
-  auto texts = texts_of(*address, model.name);
-  if (!texts) return nullptr;
-  return std::unique_ptr<DaemonSession>(new DaemonSession(
-      std::move(model), std::move(*texts), *address, report->value("pid", 0), row.value("context_size", 0u)));
+  auto shown = ask_what_it_shows(*address, model.name);
+  if (!shown) return nullptr;
+  std::unique_ptr<DaemonSession> session(
+      new DaemonSession(std::move(model), std::move(shown->texts), *address));
+  session->pid_ = report->value("pid", 0);
+  session->daemon_ctx_ = row.value("context_size", 0u);
+  session->thinks_ = shown->thinks;
+  return session;
 }
 
 void DaemonSession::clear() {
@@ -146,6 +158,7 @@ Answer DaemonSession::answer(const json& messages, const std::string& text, cons
   } else {
     body["messages"] = messages;
   }
+  if (!options.chat_variables.empty()) body["think"] = think_of(options.chat_variables);
   if (!options.json_schema.empty())
     body["format"] = options.json_schema == "json" ? json("json") : json::parse(options.json_schema);
   Answer answer;
@@ -204,7 +217,7 @@ std::string DaemonSession::statistics(const Answer& answer) const {
   }
   out += label_line("context used:",
                     fmt::format("{}/{} tokens", answer.result.prompt_tokens + answer.result.generated_tokens,
-                                context_size()));
+                                n_ctx_.value_or(daemon_ctx_)));
   out += label_line("this request:", receipt_text(answer.result.receipt));
   return out + "\nThe daemon's memory, pool by pool: mullama daemon status\n";
 }

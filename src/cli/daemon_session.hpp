@@ -21,7 +21,10 @@ class DaemonSession final : public ChatSession {
   void release_idle() override {}
   /// Less than the daemon has; more would load the model anew for everyone, and is refused.
   void resize(std::uint32_t n_ctx) override;
-  [[nodiscard]] std::uint32_t context_size() const override { return n_ctx_.value_or(daemon_ctx_); }
+  /// The daemon's model is not ours to unload.
+  void unload() override {}
+  [[nodiscard]] std::uint32_t context_size() override { return n_ctx_.value_or(daemon_ctx_); }
+  [[nodiscard]] bool supports_thinking() override { return thinks_; }
   [[nodiscard]] std::string statistics(const Answer& answer) const override;
   [[nodiscard]] nlohmann::json document(const Answer& answer) const override;
   [[nodiscard]] std::string address() const { return address_.text(); }
@@ -31,8 +34,8 @@ class DaemonSession final : public ChatSession {
                 const Sink& sink) override;
 
  private:
-  DaemonSession(store::StoredModel model, store::ModelTexts texts, server::DaemonAddress address, int pid,
-                std::uint32_t n_ctx);
+  DaemonSession(store::StoredModel model, store::ModelTexts texts, server::DaemonAddress address)
+      : ChatSession(std::move(model), std::move(texts)), address_(std::move(address)) {}
   /// What the daemon says of the model now; an empty object if it does not.
   [[nodiscard]] nlohmann::json state() const;
 
@@ -40,6 +43,7 @@ class DaemonSession final : public ChatSession {
   int pid_ = 0;
   std::uint32_t daemon_ctx_ = 0;
   std::optional<std::uint32_t> n_ctx_;
+  bool thinks_ = false;
   std::string transcript_;  ///< Of continuations without a template.
 };
 

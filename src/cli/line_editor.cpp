@@ -1,10 +1,12 @@
 #include "cli/line_editor.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <fmt/format.h>
 #include <histedit.h>
+#include <limits>
 #include <optional>
 #include <poll.h>
 #include <signal.h>
@@ -27,8 +29,9 @@ constexpr int kHistoryEntries = 1000;
 constexpr uint64_t kMaxEditedBytes = uint64_t{16} << 20;
 constexpr char kLiteralMark = '\1';
 
-/// A byte, or none with errno EINTR after Ctrl-C, also one that came while nothing was waiting for it.
-Keyboard::Byte read_terminal(int wait_milliseconds) {
+/// A byte of standard input, or none with errno EINTR after Ctrl-C, also one that came while nothing was
+/// waiting for it.
+Keyboard::Byte read_byte(int wait_milliseconds) {
   sigset_t interrupt;
   sigset_t before;
   sigemptyset(&interrupt);
@@ -52,15 +55,15 @@ Keyboard::Byte read_terminal(int wait_milliseconds) {
 }
 
 /// One line of a stream that is no terminal; false at its end.
-LineEditor::Event read_plain_line(std::string& line) {
+LineEditor::Event read_plain_line(const Keyboard::Source& source, std::string& line) {
   line.clear();
-  char byte = 0;
   while (true) {
-    const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
-    if (got < 0 && errno == EINTR) return LineEditor::Event::interrupted;
-    if (got <= 0) return line.empty() ? LineEditor::Event::end : LineEditor::Event::line;
-    if (byte == '\n') return LineEditor::Event::line;
-    line.push_back(byte);
+    errno = 0;
+    const Keyboard::Byte byte = source(-1);
+    if (!byte.value && errno == EINTR) return LineEditor::Event::interrupted;
+    if (!byte.value) return line.empty() ? LineEditor::Event::end : LineEditor::Event::line;
+    if (*byte.value == '\n') return LineEditor::Event::line;
+    line.push_back(static_cast<char>(*byte.value));
   }
 }
 
@@ -90,17 +93,32 @@ struct LineEditor::State {
       : plain(!is_terminal(stdin) || (!is_terminal(stdout) && !is_terminal(stderr))),
         screen(is_terminal(stdout) ? stdout : stderr),
         history_file(std::move(history_path)),
-        keyboard([](int wait) { return read_terminal(wait); }) {}
+        source([this](int wait) { return read_or_idle(wait); }),
+        keyboard(source) {}
 
   bool plain;
   std::FILE* screen;
   fs::path history_file;
+  Keyboard::Source source;
   Keyboard keyboard;
+  std::optional<std::chrono::milliseconds> idle_after;
+  std::function<void()> on_idle;
   EditLine* editor = nullptr;
   History* history = nullptr;
   bool keeps_history = true;
   bool placeholder_shown = false;
   std::string prompt;
+
+  /// Waiting without a limit is where the user may be away.
+  Keyboard::Byte read_or_idle(int wait_milliseconds) {
+    if (wait_milliseconds >= 0 || !idle_after) return read_byte(wait_milliseconds);
+    const auto limit = std::min<int64_t>(idle_after->count(), std::numeric_limits<int>::max());
+    const Keyboard::Byte byte = read_byte(static_cast<int>(limit));
+    if (!byte.timed_out) return byte;
+    idle_after.reset();
+    on_idle();
+    return read_byte(wait_milliseconds);
+  }
 
   void start() {
     history = ::history_init();
@@ -183,7 +201,7 @@ LineEditor::~LineEditor() {
 
 LineEditor::Event LineEditor::read(std::string_view prompt, std::string_view placeholder, std::string& line) {
   line.clear();
-  if (state_->plain) return read_plain_line(line);
+  if (state_->plain) return read_plain_line(state_->source, line);
   state_->prompt = prompt;
   state_->placeholder_shown = !placeholder.empty() && allows_color(state_->screen);
   if (state_->placeholder_shown) {
@@ -210,6 +228,11 @@ LineEditor::Event LineEditor::read(std::string_view prompt, std::string_view pla
   if (text == nullptr || count <= 0) return Event::end;
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   return Event::line;
+}
+
+void LineEditor::when_idle(std::chrono::milliseconds after, std::function<void()> act) {
+  state_->idle_after = after;
+  state_->on_idle = std::move(act);
 }
 
 void LineEditor::remember(const std::string& entry) {

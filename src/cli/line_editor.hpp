@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,6 +22,9 @@ class LineEditor {
 
   /// `placeholder` is shown in grey while the line is empty.
   [[nodiscard]] Event read(std::string_view prompt, std::string_view placeholder, std::string& line);
+
+  /// Calls `act` once, when a read() has waited so long for a key.
+  void when_idle(std::chrono::milliseconds after, std::function<void()> act);
 
   /// Adds an entry, unless it repeats the last one.
   void remember(const std::string& entry);

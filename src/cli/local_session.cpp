@@ -18,15 +18,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Runs `load` and adds its time to `seconds`.
-template <class Load>
-auto timed(double& seconds, Load&& load) {
-  const auto start = Clock::now();
-  auto value = load();
-  seconds += seconds_since(start);
-  return value;
-}
-
 std::string to_text(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -34,11 +25,26 @@ std::string to_text(const json& value) {
 }  // namespace
 
 LocalSession::LocalSession(store::StoredModel model, store::ModelTexts texts, EngineParams params)
-    : ChatSession(std::move(model), std::move(texts)),
-      params_(std::move(params)),
-      model_(timed(load_seconds_,
-                   [&] { return Model::load_with_params(stored().weights.string(), params_.model); })),
-      context_(timed(load_seconds_, [&] { return Context(model_, params_.context); })) {}
+    : ChatSession(std::move(model), std::move(texts)), params_(std::move(params)) {
+  loaded();
+}
+
+LocalSession::Loaded& LocalSession::loaded() {
+  if (!loaded_) {
+    const auto start = Clock::now();
+    loaded_.emplace(stored().weights.string(), params_);
+    load_seconds_ = seconds_since(start);
+  }
+  return *loaded_;
+}
+
+bool LocalSession::supports_thinking() {
+  return loaded().model.impl()->chat->supports_thinking();
+}
+
+MemoryInfo LocalSession::memory_info() const {
+  return loaded_ ? loaded_->context.memory_info() : MemoryInfo();
+}
 
 GenerateResult LocalSession::generate(const json& messages, const std::string& text,
                                       const AnswerOptions& options, bool render_special,
@@ -48,10 +54,12 @@ GenerateResult LocalSession::generate(const json& messages, const std::string& t
   generate_options.sampler = api::from_sampling(options.sampler);
   generate_options.stop = options.stop;
   generate_options.json_schema = options.json_schema;
+  generate_options.chat_variables = options.chat_variables;
   generate_options.render_special = render_special;
-  const InterruptTarget target([this] { context_.cancel(); });
-  if (options.raw) return context_.generate_stream(text, generate_options, on_token);
-  return context_.chat(to_text(messages), generate_options, on_token);
+  Context& context = loaded().context;
+  const InterruptTarget target([&context] { context.cancel(); });
+  if (options.raw) return context.generate_stream(text, generate_options, on_token);
+  return context.chat(to_text(messages), generate_options, on_token);
 }
 
 Answer LocalSession::answer(const json& messages, const std::string& text, const AnswerOptions& options,
@@ -59,8 +67,10 @@ Answer LocalSession::answer(const json& messages, const std::string& text, const
   Answer answer;
   std::unique_ptr<text::AnswerReader> reader;
   if (!options.raw) {
-    reader = text::make_answer_reader(*model_.impl()->chat, model_.apply_chat_template(to_text(messages)),
-                                      {true, false, {}});
+    const Model& model = loaded().model;
+    reader = text::make_answer_reader(
+        *model.impl()->chat, model.apply_chat_template(to_text(messages), true, {}, options.chat_variables),
+        {true, false, {}});
   }
   const auto take = [&](const text::AnswerParts& parts) {
     answer.thinking += parts.thinking;
@@ -89,7 +99,7 @@ Answer LocalSession::answer(const json& messages, const std::string& text, const
 
 void LocalSession::clear() {
   ChatSession::clear();
-  context_.clear();
+  if (loaded_) loaded_->context.clear();
 }
 
 std::string LocalSession::statistics(const Answer& answer) const {
@@ -104,7 +114,7 @@ void LocalSession::resize(std::uint32_t n_ctx) {
   ContextParams params = params_.context;
   params.n_ctx = n_ctx;
   // A context that does not fit leaves the old one in use.
-  context_ = Context(model_, params);
+  loaded().context = Context(loaded().model, params);
   params_.context = params;
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "cli/chat_session.hpp"
 #include "cli/engine_options.hpp"
 
@@ -12,14 +14,17 @@ class LocalSession final : public ChatSession {
   LocalSession(store::StoredModel model, store::ModelTexts texts, EngineParams params);
 
   void clear() override;
-  void release_idle() override { context_.release_idle(); }
+  void release_idle() override { loaded().context.release_idle(); }
   void resize(std::uint32_t n_ctx) override;
-  [[nodiscard]] std::uint32_t context_size() const override { return memory_info().context_size; }
+  void unload() override { loaded_.reset(); }
+  [[nodiscard]] std::uint32_t context_size() override { return loaded().context.context_size(); }
+  [[nodiscard]] bool supports_thinking() override;
   [[nodiscard]] std::string statistics(const Answer& answer) const override;
   [[nodiscard]] nlohmann::json document(const Answer& answer) const override;
 
   [[nodiscard]] const EngineParams& params() const { return params_; }
-  [[nodiscard]] MemoryInfo memory_info() const { return context_.memory_info(); }
+  /// Zeros while nothing is loaded.
+  [[nodiscard]] MemoryInfo memory_info() const;
   [[nodiscard]] double load_seconds() const { return load_seconds_; }
 
  protected:
@@ -27,14 +32,21 @@ class LocalSession final : public ChatSession {
                 const Sink& sink) override;
 
  private:
+  struct Loaded {
+    Loaded(const std::string& path, const EngineParams& params)
+        : model(Model::load_with_params(path, params.model)), context(model, params.context) {}
+    Model model;
+    Context context;
+  };
+  /// Loads what is not in memory.
+  Loaded& loaded();
   GenerateResult generate(const nlohmann::json& messages, const std::string& text,
                           const AnswerOptions& options, bool render_special,
                           const std::function<bool(const StreamToken&)>& on_token);
 
   EngineParams params_;
   double load_seconds_ = 0;
-  Model model_;
-  Context context_;
+  std::optional<Loaded> loaded_;
 };
 
 }  // namespace mullama::cli

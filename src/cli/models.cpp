@@ -18,6 +18,7 @@ Result<store::StoredModel> pull_with_progress(const store::Store& models, std::s
   ProgressDisplay display(quiet);
   store::PullOptions options;
   options.name = name;
+  options.hub = store::HubAccess::from_environment();
   options.canceled = [] { return InterruptGuard::interrupted(); };
   options.progress = [&](const store::Progress& progress) { display.update(progress); };
   return store::pull(models, source, options);
@@ -27,6 +28,7 @@ Result<store::StoredModel> find_model(std::string_view text, bool quiet) {
   const store::Store models = open_store();
   auto model = models.resolve(text);
   if (model || model.error().code != ErrorCode::not_found || store::is_path(text)) return model;
+  if (store::HubAddress::matches(text)) return pull_with_progress(models, text, "", quiet);
   const auto name = store::ModelName::parse(text);
   if (!name || store::find_known_model(*name) == nullptr) return model;
   return pull_with_progress(models, text, "", quiet);

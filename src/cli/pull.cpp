@@ -20,7 +20,9 @@ void add_pull(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<PullArguments>();
   command
       ->add_option("SOURCE", arguments->source,
-                   "A name, or the address of a .gguf file or of a registry's model")
+                   "A name, hf:organization/repository of the Hugging Face hub, or the address of a .gguf "
+                   "file or of a "
+                   "registry's model")
       ->required();
   command->add_option("--name", arguments->name, "Name to store a file or address under");
   command->add_flag("-q,--quiet", arguments->quiet, "No progress");
@@ -28,9 +30,12 @@ void add_pull(CLI::App& app, Action& action) {
       "Examples:\n"
       "  mullama pull smollm2:135m\n"
       "  mullama pull gemma3:270m\n"
+      "  mullama pull hf:bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M\n"
       "  mullama pull file:///home/me/model.gguf --name mine:1b\n"
       "  mullama pull https://example.org/model.gguf#sha256=HEX\n"
-      "\nAn interrupted pull goes on where it stopped. Nothing gets its name before its checksum was "
+      "\nAfter hf: a repository may have :FILE or :QUANTIZATION and @REVISION; HF_TOKEN opens what needs a "
+      "token.\n"
+      "An interrupted pull goes on where it stopped. Nothing gets its name before its checksum was "
       "verified.");
   command->callback([arguments, &action] {
     action = [arguments]() -> Result<int> {

@@ -36,6 +36,7 @@ class Repl {
     std::string message;
     while (true) {
       editor_.use_history(state_.keep_history);
+      rest_when_idle();
       const auto event = read_message(message);
       if (event == LineEditor::Event::end) return kOk;
       if (event == LineEditor::Event::interrupted) {
@@ -52,6 +53,12 @@ class Repl {
   }
 
  private:
+  /// --keepalive. Without a chat template the context alone holds the text so far, so it stays.
+  void rest_when_idle() {
+    if (!state_.settings.keep_alive || state_.settings.raw) return;
+    editor_.when_idle(*state_.settings.keep_alive, [this] { state_.session->unload(); });
+  }
+
   /// One line, or the lines between triple quotes.
   LineEditor::Event read_message(std::string& message) {
     std::string line;

@@ -16,6 +16,8 @@
 #include "cli/spinner.hpp"
 #include "cli/terminal.hpp"
 #include "sampling/grammar/grammar.hpp"
+#include "server/service.hpp"
+#include "text/chat/chat_template.hpp"
 
 namespace mullama::cli {
 
@@ -35,6 +37,8 @@ struct RunArguments {
   std::vector<std::string> stop;
   std::optional<int32_t> max_tokens;
   std::string format;
+  std::string think;
+  std::string keep_alive;
   SamplingArguments sampling;
   RunSettings settings;
 };
@@ -78,6 +82,11 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
   }
   settings.print.word_wrap = !arguments.no_word_wrap;
+  if (!arguments.keep_alive.empty()) {
+    MULLAMA_ASSIGN(const auto keep, server::KeepAlive::parse(arguments.keep_alive));
+    if (keep.after != server::KeepAlive::kForever)
+      settings.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(keep.after);
+  }
   if (!arguments.format.empty()) {
     MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
   }
@@ -134,6 +143,9 @@ Result<int> run(const RunArguments& arguments) {
                  open_session(arguments.model, arguments.settings, arguments.quiet));
   if (arguments.system) session->set_system(*arguments.system);
   MULLAMA_ASSIGN(RunSettings settings, settle(arguments, session->texts().parameters));
+  if (!arguments.think.empty()) {
+    MULLAMA_ASSIGN(settings.chat_variables, read_think(*session, arguments.think));
+  }
   if (interactive) return run_repl(std::move(session), std::move(settings), prompt);
 
   const InterruptGuard guard;
@@ -148,7 +160,7 @@ Result<int> run(const RunArguments& arguments) {
 }  // namespace
 
 AnswerOptions RunSettings::answer_options() const {
-  return {sampler, max_tokens, stop, raw, json_schema};
+  return {sampler, max_tokens, stop, raw, json_schema, chat_variables};
 }
 
 Result<std::string> read_format(const std::string& format) {
@@ -160,6 +172,16 @@ Result<std::string> read_format(const std::string& format) {
                 format);
   MULLAMA_TRY(sampling::Grammar::from_json_schema(schema));
   return text;
+}
+
+Result<std::string> read_think(ChatSession& session, const std::string& think) {
+  const bool on = think != "false";
+  const bool is_level = think == "low" || think == "medium" || think == "high";
+  if (on && !is_level && think != "true")
+    return fail(ErrorCode::invalid_argument, "think is true, false, low, medium or high, not '{}'", think);
+  if (on && !session.supports_thinking())
+    return fail(ErrorCode::invalid_argument, "model '{}' does not support thinking", session.stored().name);
+  return text::thinking_variables(on, is_level ? std::string_view(think) : "").dump();
 }
 
 Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const RunSettings& settings,
@@ -228,9 +250,17 @@ void add_run(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_option("--format", arguments->format,
                       "What the answer must be: json, or a file with a JSON Schema");
+  command->add_flag(
+      "--think{true}", arguments->think,
+      "Let the model think before it answers, or with --think=false not; low, medium or high say how "
+      "much where a model can be told");
   command->add_flag("--hidethinking", arguments->settings.print.hide_thinking,
                     "Do not print what the model thinks");
   command->add_flag("--nowordwrap", arguments->no_word_wrap, "Do not break lines between words");
+  command->add_option(
+      "--keepalive,--keep-alive", arguments->keep_alive,
+      "How long a conversation that waits for you keeps the model in memory, such as 5m; 0 is not at "
+      "all, -1 as long as it lasts (the default)");
   command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
   add_sampling_options(*command, arguments->sampling);
   add_engine_options(*command, arguments->settings.engine);
@@ -251,6 +281,8 @@ void add_run(CLI::App& app, Action& action) {
       "  mullama run ./model.gguf \"Hello!\" --ctx-size 512 --kv-cache-type q8_0 --verbose\n"
       "  cat notes.txt | mullama run gemma3:270m \"Summarize this.\" --temperature 0\n"
       "  mullama run gemma3:270m \"Three colours, as JSON\" --format json | jq .\n"
+      "  mullama run qwen3:0.6b \"What is 17 * 23?\" --think=false\n"
+      "  mullama run smollm2:135m --keepalive 5m\n"
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
       "\nA daemon that has the model in memory answers (mullama daemon start --model NAME); none is ever "
       "started.\nFlags about memory and machine, --fit, --release-idle and --no-daemon load the model here.\n"

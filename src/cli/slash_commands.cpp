@@ -35,6 +35,9 @@ constexpr std::string_view kSetHelp =
     "  /set system <text>              Set the system message\n"
     "  /set history, nohistory         Keep a history of messages, or not\n"
     "  /set wordwrap, nowordwrap       Break lines between words, or not\n"
+    "  /set think, nothink             Let the model think before it answers, or not; think low, medium or "
+    "high\n"
+    "                                  says how much where a model can be told\n"
     "  /set verbose, quiet             Show timings and memory after each answer, or not\n"
     "  /set format json                Answer in JSON; a file's name instead is its JSON Schema\n"
     "  /set noformat                   Answer in any form\n";
@@ -134,6 +137,10 @@ Status set(ReplState& state, std::string rest) {
     write_note(fmt::format("Set '{}' mode.\n", what));
   } else if (what == "verbose" || what == "quiet") {
     state.settings.verbose = what == "verbose";
+    write_note(fmt::format("Set '{}' mode.\n", what));
+  } else if (what == "think" || what == "nothink") {
+    const std::string level = what == "nothink" ? "false" : rest.empty() ? "true" : rest;
+    MULLAMA_ASSIGN(state.settings.chat_variables, read_think(*state.session, level));
     write_note(fmt::format("Set '{}' mode.\n", what));
   } else if (what == "format") {
     if (rest.empty()) return fail(ErrorCode::invalid_argument, "usage: /set format json, or a schema's file");

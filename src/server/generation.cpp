@@ -216,9 +216,7 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
     return fail(ErrorCode::invalid_argument, "\"{}\" does not support thinking", entry.name);
   if (auto* chat = std::get_if<text::ChatInput>(&asked.prompt); chat != nullptr && asked.think) {
     if (!chat->variables.is_object()) chat->variables = nlohmann::ordered_json::object();
-    chat->variables["enable_thinking"] = asked.think->on;
-    chat->variables["thinking"] = asked.think->on;
-    if (!asked.think->level.empty()) chat->variables["reasoning_effort"] = asked.think->level;
+    chat->variables.update(text::thinking_variables(asked.think->on, asked.think->level));
   }
   PreparedRequest prepared;
   engine::Request& request = prepared.request;

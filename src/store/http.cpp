@@ -43,10 +43,13 @@ class Exchange {
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "mullama/0.1");
     if (!url_.credentials.empty()) curl_easy_setopt(curl, CURLOPT_USERPWD, url_.credentials.c_str());
     HeaderList headers;
+    if (!url_.token.empty())
+      headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + url_.token).c_str()));
     if (request_.offset > 0) {
       // By hand: libcurl's own resume treats a server's full answer as an error, which here only means
       // starting over.
-      headers.reset(curl_slist_append(nullptr, fmt::format("Range: bytes={}-", request_.offset).c_str()));
+      headers.reset(
+          curl_slist_append(headers.release(), fmt::format("Range: bytes={}-", request_.offset).c_str()));
     }
     for (const std::string& header : request_.headers) {
       headers.reset(curl_slist_append(headers.release(), header.c_str()));

@@ -110,6 +110,7 @@ std::filesystem::path ModelName::manifest_path() const {
 }
 
 bool is_path(std::string_view text) {
+  if (text.starts_with("hf:")) return false;
   if (text.starts_with("/") || text.starts_with("./") || text.starts_with("../") || text.starts_with("~/"))
     return true;
   return text.size() > 5 && equal_ignoring_case(text.substr(text.size() - 5), ".gguf");

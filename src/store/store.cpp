@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "store/disk.hpp"
+#include "store/hub.hpp"
 #include "store/known_models.hpp"
 #include "store/suggest.hpp"
 
@@ -230,7 +231,7 @@ Result<StoredModel> Store::resolve(std::string_view text) const {
     }
     return StoredModel{target, path, {}, {}};
   }
-  MULLAMA_ASSIGN(const ModelName name, ModelName::parse(target));
+  MULLAMA_ASSIGN(const ModelName name, parse_any_name(target));
   return resolve_name(name, text);
 }
 
@@ -296,7 +297,7 @@ Result<std::vector<ModelEntry>> Store::list() const {
 }
 
 Status Store::remove(std::string_view text) const {
-  MULLAMA_ASSIGN(const ModelName name, ModelName::parse(text));
+  MULLAMA_ASSIGN(const ModelName name, parse_any_name(text));
   MULLAMA_ASSIGN(const FileLock lock, FileLock::exclusive(folders_.root / ".lock"));
   const auto path = find_below(folders_.root / "manifests", name.manifest_path());
   if (!path) {

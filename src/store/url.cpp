@@ -56,7 +56,9 @@ Result<Url> follow_redirect(const Url& from, std::string_view target) {
                 to->address);
   }
   // Credentials inside a redirect's own address come from the server, not from the user.
-  to->credentials = to->origin == from.origin ? from.credentials : std::string();
+  const bool same = to->origin == from.origin;
+  to->credentials = same ? from.credentials : std::string();
+  to->token = same ? from.token : std::string();
   return to;
 }
 

@@ -12,6 +12,7 @@ struct Url {
   std::string origin;       ///< "https://host:443": scheme, host and port, always with the port.
   std::string path;         ///< "/a/b.gguf", still percent-encoded.
   std::string credentials;  ///< "user:password" if the address held them.
+  std::string token;        ///< Proves who asks; belongs to the origin as credentials do.
   std::string fragment;     ///< What follows '#'.
   std::string address;      ///< The address to fetch: without credentials and fragment.
 

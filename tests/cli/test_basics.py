@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 
-from support import BINARY, ProgramTest, write_small_model
+from gguf_files import write_small_model
+from support import BINARY, ProgramTest
 
 COMMANDS = [
     "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "render", "quantize", "perplexity", "bench", "completions",

@@ -7,7 +7,8 @@ import signal
 import struct
 import subprocess
 
-from support import BINARY, REAL_MODEL, ProgramTest, RealModelTest, gguf_string, gguf_value, write_small_model
+from gguf_files import gguf_string, gguf_value, write_small_model
+from support import BINARY, REAL_MODEL, ProgramTest, RealModelTest
 
 
 class FilesThatLie(ProgramTest):

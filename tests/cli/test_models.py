@@ -6,7 +6,8 @@ import http.server
 import json
 import threading
 
-from support import ProgramTest, write_gguf, write_small_model
+from gguf_files import write_gguf, write_small_model
+from support import ProgramTest
 
 
 class Models(ProgramTest):
@@ -115,6 +116,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, files):
         self.files = files
         self.requests = []
+        self.authorizations = []
         super().__init__(("127.0.0.1", 0), Handler)
 
 
@@ -123,6 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.requests.append(self.path)
+        self.server.authorizations.append(self.headers["Authorization"])
         body = self.server.files.get(self.path)
         self.send_response(200 if body is not None else 404)
         self.send_header("Content-Length", str(len(body or b"")))
@@ -186,6 +189,31 @@ class Pull(ProgramTest):
         before = len(server.requests)
         self.check_ok("pull", f"{address}/library/x")
         self.assertEqual(server.requests[before:], ["/v2/library/x/manifests/latest"])
+
+    def test_from_the_hub(self):
+        write_small_model(self.folder / "x.gguf")
+        data = (self.folder / "x.gguf").read_bytes()
+        entries = [{"type": "file", "path": f"x-{kind}.gguf", "lfs": {"oid": hashlib.sha256(data).hexdigest()}} for kind in ("Q8_0", "F16")]
+        server, address = self.serve({"/api/models/me/x/tree/main?recursive=true": json.dumps(entries).encode(),
+                                      "/me/x/resolve/main/x-Q8_0.gguf": data})
+        self.check_ok("pull", "hf:me/x:Q8_0", HF_ENDPOINT=address, HF_TOKEN="secret")
+        self.assertEqual(server.authorizations, ["Bearer secret"] * 2)
+        self.assertEqual(self.check_ok("list", "-q"), "hf.co/me/x:Q8_0\n")
+        self.check_ok("show", "hf:me/x:Q8_0")
+        self.check_ok("rm", "hf:me/x:Q8_0")
+        self.assertIn("Q8_0.gguf, x-F16.gguf", self.check_pull_fails(3, "hf:me/x:Q4_K_M", HF_ENDPOINT=address))
+        self.assertIn("hf:organization/repository", self.check_pull_fails(4, "hf:me"))
+
+    def test_the_hub_is_offline(self):
+        for command in ("pull", "run"):
+            done = self.run_program(command, "hf:me/x", HF_ENDPOINT="http://127.0.0.1:9", text="Hi" if command == "run" else None)
+            self.assertEqual(done.returncode, 5, done.stderr)
+            self.assertRegex(done.stderr.splitlines()[-1], r"^Error: cannot download 'http://127.0.0.1:9/api/.*Check the network")
+
+    def check_pull_fails(self, code, source, **environment):
+        done = self.run_program("pull", source, **environment)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr.splitlines()[-1]
 
     def test_a_missing_file_is_said_so(self):
         _, address = self.serve({})

@@ -2,7 +2,8 @@
 
 import json
 
-from support import ProgramTest, write_vocabulary
+from gguf_files import write_vocabulary
+from support import ProgramTest
 
 
 class Tokenize(ProgramTest):

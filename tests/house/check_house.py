@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The rules of the house that a script can see: dependencies point down only and in no circle, each folder says what it is for,
-the tests that documentation names are there, and the sources are formatted.
+the tests that documentation names are there and attacks have theirs, and the sources are formatted.
 
     check_house.py SOURCE_DIR
 """
@@ -44,7 +44,11 @@ def main():
     tests = "\n".join(file.read_text() for file in sorted((ROOT / "tests").rglob("*_test.cpp")) + sorted((ROOT / "tests").rglob("test_*.py")))
     for row in (ROOT / "docs/security-tests.md").read_text().splitlines():
         cells = row.split("|")
-        for name in re.findall(r"`(\w+)`", cells[3]) if len(cells) == 5 else []:
+        names = re.findall(r"`(\w+)`", cells[3]) if len(cells) == 5 else []
+        for number in re.findall(r"CVE-\d+-\d+|GHSA", row):
+            if not any(number.replace("-", "_").lower() in name.lower() for name in names):
+                problems.append(f"docs/security-tests.md: no test is named after {number}")
+        for name in names:
             if not re.search(rf"TEST\w*\([^)]*\b{name}\b|def {name}\(", tests):
                 problems.append(f"docs/security-tests.md: there is no test {name}")
 

@@ -45,6 +45,21 @@ class Registry {
         response.set_content(found->second, "application/octet-stream");
       }
     });
+    server_.Get(R"(/api/models/(.+)/tree/(.+))", [this](const httplib::Request& request,
+                                                        httplib::Response& response) {
+      note(request);
+      const auto found = hub_lists.find(request.matches[1].str() + "@" + request.matches[2].str());
+      if (found == hub_lists.end()) {
+        response.status = 401;  // as the hub says of what it does not have
+      } else {
+        response.set_content(found->second, "application/json");
+      }
+    });
+    server_.Get(R"(/(.+)/resolve/(.+))",
+                [this](const httplib::Request& request, httplib::Response& response) {
+                  note(request);
+                  response.set_redirect(redirect_target + "/files/" + request.matches[2].str());
+                });
     server_.Get("/redirect", [this](const httplib::Request& request, httplib::Response& response) {
       note(request);
       response.set_redirect(redirect_target);
@@ -71,6 +86,7 @@ class Registry {
   std::map<std::string, std::string> manifests;  // "library/tiny:latest" to JSON
   std::map<std::string, std::string> blobs;
   std::map<std::string, std::string> files;
+  std::map<std::string, std::string> hub_lists;  // "organization/repository@main" to JSON
   std::string redirect_target;
   std::string etag = "\"one\"";
 

@@ -23,6 +23,10 @@ TEST(Url, RedirectsDropCredentials) {
   EXPECT_EQ(follow_redirect(from, "https://b.example/y")->credentials, "");
   EXPECT_EQ(follow_redirect(from, "https://a.example:444/y")->credentials, "");
   EXPECT_EQ(follow_redirect(from, "https://me:other@b.example/y")->credentials, "");
+  Url with_token = *Url::parse("https://a.example/x");
+  with_token.token = "t";
+  EXPECT_EQ(follow_redirect(with_token, "https://a.example/y")->token, "t");
+  EXPECT_EQ(follow_redirect(with_token, "https://b.example/y")->token, "");
   // Neither to an unencrypted address, nor out of HTTP.
   EXPECT_FALSE(follow_redirect(from, "http://a.example/y"));
   EXPECT_FALSE(follow_redirect(from, "file:///etc/passwd"));

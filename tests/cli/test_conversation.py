@@ -1,0 +1,92 @@
+"""Conversations with a made model whose template knows thoughts: what switches them, and what --keepalive does."""
+
+import json
+import pathlib
+import subprocess
+import time
+
+from support import BINARY, WRITE_TINY_MODEL, ProgramTest
+
+# What the template does with its variables is seen in the length of the prompt.
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+    "{% if reasoning_effort is defined %}<effort {{ reasoning_effort }}>{% endif %}"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+)
+GREEDY = ("--temperature", "0", "-n", "6")
+
+
+class ConversationTest(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.model = self.folder / "tiny.gguf"
+        subprocess.run([WRITE_TINY_MODEL, self.model, TEMPLATE], check=True)
+
+
+class Thinking(ConversationTest):
+    def prompt_tokens(self, *arguments):
+        return json.loads(self.check_ok("run", self.model, "Hi", "--json", *GREEDY, *arguments))["prompt_eval_count"]
+
+    def test_think_reaches_the_template(self):
+        plain = self.prompt_tokens()
+        self.assertEqual(self.prompt_tokens("--think"), plain)
+        self.assertGreater(self.prompt_tokens("--think=false"), plain)
+        low, medium = self.prompt_tokens("--think=low"), self.prompt_tokens("--think=medium")
+        self.assertTrue(plain < low < medium, (plain, low, medium))
+        self.assertIn("true, false, low", self.check_fails(4, "run", self.model, "Hi", "--think=much"))
+
+    def test_a_model_that_cannot_think_says_so(self):
+        subprocess.run([WRITE_TINY_MODEL, self.model], check=True)
+        self.assertIn("does not support thinking", self.check_fails(4, "run", self.model, "Hi", "--think"))
+        self.check_ok("run", self.model, "Hi", "--think=false", *GREEDY)
+
+    def test_set_think_and_nothink(self):
+        done = self.run_program("run", self.model, "--interactive", "--verbose", *GREEDY, text=(
+            "Hi\n/clear\n/set nothink\nHi\n/clear\n/set think\nHi\n/clear\n/set think medium\nHi\n/set think much\n"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        counts = [int(line.split()[3]) for line in done.stderr.splitlines() if line.startswith("prompt eval count:")]
+        self.assertEqual(len(counts), 4, done.stderr)
+        plain, without, with_thought, medium = counts
+        self.assertGreater(without, plain)
+        self.assertEqual(with_thought, plain)
+        self.assertGreater(medium, plain)
+        self.assertIn("Set 'nothink' mode.", done.stderr)
+        self.assertIn("Error: think is true, false, low", done.stderr)
+
+
+class KeepAlive(ConversationTest):
+    def talk(self, *arguments):
+        process = subprocess.Popen([BINARY, "run", self.model, "--interactive", *GREEDY, *arguments], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, cwd=self.folder)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def ask(self, process, text):
+        """The answer's line; a made model may say anything but that."""
+        process.stdin.write(text.encode() + b"\n")
+        process.stdin.flush()
+        return process.stdout.readline()
+
+    def is_mapped(self, process):
+        return str(self.model) in pathlib.Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
+
+    def wait_until_unmapped(self, process):
+        deadline = time.monotonic() + 30
+        while self.is_mapped(process):
+            self.assertLess(time.monotonic(), deadline, "the model stays in memory")
+            time.sleep(0.01)
+
+    def test_the_model_leaves_memory_and_the_conversation_stays(self):
+        stays = self.talk()
+        leaves = self.talk("--keepalive", "10ms")
+        for question in ("Hello", "And then?", "Why?"):
+            self.wait_until_unmapped(leaves)
+            self.assertEqual(self.ask(leaves, question), self.ask(stays, question))
+            self.assertTrue(self.is_mapped(stays))
+        output, notes = leaves.communicate(b"/set parameter num_ctx 256\n/show parameters\n/bye\n", timeout=60)
+        self.assertEqual(leaves.returncode, 0, notes)
+        self.assertIn(b"num_ctx 256", output)
+
+    def test_bad_durations_are_refused(self):
+        self.assertIn("duration", self.check_fails(4, "run", self.model, "Hi", "--keepalive", "soon"))
