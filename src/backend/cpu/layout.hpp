@@ -9,7 +9,7 @@
 namespace mullama::backend::cpu {
 
 /// Columns (tokens x heads of a group) that one attention task computes together.
-inline constexpr uint32_t kTileColumns = 64;
+inline constexpr uint32_t kTileColumns = 128;
 /// Attention is split over KV ranges when a step has fewer tasks than this for each thread, ...
 inline constexpr uint32_t kSplitTasksPerThread = 4;
 /// ... and then this many ranges of a task are computed between merges.
