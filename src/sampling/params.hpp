@@ -37,8 +37,9 @@ enum class SamplerKind : uint8_t {
 struct SamplerParams {
   std::optional<uint64_t> seed;  ///< Absent: one is drawn, and SamplerChain::seed() tells it.
 
-  float temperature = 0.8f;     ///< 0: greedy, whatever the truncations say.
-  float dynamic_temperature_range = 0.0f;  ///< Temperature moves within +- this much with the entropy of the candidates.
+  float temperature = 0.8f;  ///< 0: greedy, whatever the truncations say.
+  float dynamic_temperature_range =
+      0.0f;  ///< Temperature moves within +- this much with the entropy of the candidates.
   float dynamic_temperature_exponent = 1.0f;  ///< Shape of that movement.
 
   int32_t top_k = 40;  ///< 0 or -1: off.

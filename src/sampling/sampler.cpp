@@ -197,7 +197,9 @@ void SamplerChain::apply(SamplerKind kind) {
       if (truncates) exclude_top_choices(candidates_, p.xtc_probability, p.xtc_threshold, min_keep, random_);
       return;
     case SamplerKind::temperature:
-      if (!greedy_) apply_temperature(candidates_, p.temperature, p.dynamic_temperature_range, p.dynamic_temperature_exponent);
+      if (!greedy_)
+        apply_temperature(candidates_, p.temperature, p.dynamic_temperature_range,
+                          p.dynamic_temperature_exponent);
       return;
   }
 }
