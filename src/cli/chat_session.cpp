@@ -17,23 +17,6 @@ ChatSession::ChatSession(store::StoredModel model, store::ModelTexts texts)
   }
 }
 
-ChatSession::Loaded& ChatSession::loaded() {
-  if (!loaded_) {
-    const auto start = Clock::now();
-    loaded_.emplace(stored_.weights.string(), params_);
-    load_seconds_ = seconds_since(start);
-  }
-  return *loaded_;
-}
-
-bool ChatSession::supports_thinking() {
-  return loaded().model.impl()->chat->supports_thinking();
-}
-
-MemoryInfo ChatSession::memory_info() const {
-  return loaded_ ? loaded_->context.memory_info() : MemoryInfo();
-}
-
 json ChatSession::conversation() const {
   json messages = json::array();
   if (!system_.empty()) messages.push_back({{"role", "system"}, {"content", system_}});
