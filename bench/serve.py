@@ -79,7 +79,7 @@ def main():
     parser.add_argument("flags", nargs="*")
     arguments = parser.parse_args()
     process, log, port = start(arguments.program, arguments.model, max(arguments.clients), ["--ctx-size", "1024", *arguments.flags])
-    name = "bench" if "/" in arguments.model else arguments.model
+    name = "bench:latest" if "/" in arguments.model else arguments.model
     try:
         round_of(port, name, 1, 8, arguments.greedy, 1000)
         alone = None

@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+import unittest
 
 from support import MODEL, MODELS, Server, ServerTest
 
@@ -233,6 +234,17 @@ class Answers(ServerTest):
         self.assertEqual(cut["prompt_eval_count"] + cut["receipt"]["tokens_cut"], whole["prompt_eval_count"])
         status, reply = self.server.post("/api/embed", {"model": MODEL, "input": text, "truncate": False, "options": {"num_ctx": 64}})
         self.assertEqual((status, reply["error"]), (400, "the input length exceeds the context length"))
+
+
+class NamedFile(unittest.TestCase):
+    def test_a_file_is_served_under_the_name_it_was_given(self):
+        path = next(blob for blob in pathlib.Path(MODELS).glob("blobs/sha256-*") if blob.open("rb").read(4) == b"GGUF")
+        with Server("--model", f"chat={path}", "--parallel", "1", "--ctx-size", "512") as server:
+            for name in ("chat", "chat:latest", "Chat"):
+                status, reply = server.post("/api/generate", {"model": name, "prompt": "Hi", "stream": False, "options": {"num_predict": 1}})
+                self.assertEqual(status, 200, reply)
+            self.assertEqual([model["name"] for model in server.get("/api/tags")[1]["models"] if model["name"].startswith("chat")], ["chat:latest"])
+            self.assertEqual(server.post("/api/generate", {"model": "chat:other", "prompt": "Hi"})[0], 404)
 
 
 class Store(ServerTest):
