@@ -301,6 +301,15 @@ class Store(ServerTest):
         self.assertIn("pirate", self.server.post("/apply-template", {
             "model": "pirate", "messages": [{"role": "user", "content": "Hi"}]})[1]["prompt"])
 
+    def test_a_models_own_messages_stand_behind_the_system_message(self):
+        own = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+        *_, (_, last) = self.server.stream("/api/create", {"model": "talker", "from": MODEL, "messages": own})
+        self.assertEqual(last, {"status": "success"})
+        given = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "three"}]
+        prompts = [self.server.post("/apply-template", {"model": model, "messages": messages})[1]["prompt"]
+                   for model, messages in (("talker", given), (MODEL, [given[0], *own, given[1]]))]
+        self.assertEqual(*prompts)
+
     def test_blobs_are_kept_only_under_their_own_digest(self):
         data = b"some bytes"
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
