@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tokens a second of a server with several clients that stream at once.
 
-    serve.py PROGRAM MODEL [--clients 1 2 4 8] [--tokens 128] [--rounds 3] [-- FLAGS OF serve]
+    serve.py PROGRAM MODEL [--clients 1 2 4 8] [--tokens 128] [--rounds 3] [--flags "FLAGS OF serve"]
 
 Each client asks for as many tokens from a prompt of its own, and reads what comes without looking into it, so that the
 clients take as little of the machine as they can. The rate of a round counts from the moment at which every client has its
@@ -76,10 +76,10 @@ def main():
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--greedy", action="store_true")
-    parser.add_argument("flags", nargs="*")
+    parser.add_argument("--flags", default="", help="further flags of serve")
     arguments = parser.parse_args()
-    process, log, port = start(arguments.program, arguments.model, max(arguments.clients), ["--ctx-size", "1024", *arguments.flags])
-    name = "bench" if "/" in arguments.model else arguments.model
+    process, log, port = start(arguments.program, arguments.model, max(arguments.clients), ["--ctx-size", "1024", *arguments.flags.split()])
+    name = "bench:latest" if "/" in arguments.model else arguments.model
     try:
         round_of(port, name, 1, 8, arguments.greedy, 1000)
         alone = None

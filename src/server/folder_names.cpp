@@ -4,11 +4,17 @@
 
 namespace mullama::server {
 
-void FolderNames::add(const std::filesystem::path& folder, std::string name) {
-  std::string text = folder.lexically_normal().string();
+void FolderNames::add(const std::filesystem::path& folder, const std::string& name) {
+  add_text(folder.string(), name);
+  std::error_code failed;
+  const auto absolute = std::filesystem::absolute(folder, failed);
+  if (!failed) add_text(absolute.lexically_normal().string(), name);
+}
+
+void FolderNames::add_text(std::string text, const std::string& name) {
   while (text.size() > 1 && text.back() == '/') text.pop_back();
-  if (text.size() < 2 || text.front() != '/') return;
-  names_.emplace_back(std::move(text), std::move(name));
+  if (text.size() < 2 || text.find('/') == std::string::npos) return;
+  names_.emplace_back(std::move(text), name);
   std::ranges::stable_sort(names_,
                            [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
 }

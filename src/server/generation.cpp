@@ -18,6 +18,7 @@ constexpr uint64_t kBytesALogProb = 1024;
 // An answer that shifts its context could go on for ever: it may be as long as so many contexts.
 constexpr uint64_t kShiftedContexts = 10;
 using text::TokenId;
+using Json = nlohmann::ordered_json;
 
 /// Ollama's spelling of parameters that the table has under another name.
 std::string_view table_name(std::string_view name) {
@@ -161,8 +162,12 @@ text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat
     const nlohmann::ordered_json system = {{"role", "system"}, {"content", *entry.texts.system}};
     messages.insert(messages.begin(), system);
   }
-  for (auto& message : chat.messages) messages.push_back(std::move(message));
-  chat.messages = std::move(messages);
+  // What the client says as the system stands at the beginning, as a model's own system message does.
+  const auto first = std::ranges::find_if(chat.messages, [](const auto& message) {
+    return !message.is_object() ||
+           (message.value("role", Json()) != "system" && message.value("role", Json()) != "developer");
+  });
+  chat.messages.insert(first, messages.begin(), messages.end());
   return chat;
 }
 

@@ -81,14 +81,16 @@ void ModelPool::log(const std::string& line) const {
 
 Result<store::StoredModel> ModelPool::find(const std::string& name) const {
   if (name.empty()) return fail(ErrorCode::invalid_argument, "model is required");
+  const auto parsed = store::ModelName::parse(name);
+  // "chat" is "chat:latest".
+  const std::string whole = parsed ? parsed->display() : name;
   for (const auto& [known, source] : settings_.models) {
-    if (!store::equal_ignoring_case(known, name)) continue;
+    if (!store::equal_ignoring_case(known, whole)) continue;
     MULLAMA_ASSIGN(store::StoredModel stored, store_.resolve(source));
     if (store::is_path(source)) stored.name = known;
     return stored;
   }
   // Only who starts the server may name files.
-  const auto parsed = store::ModelName::parse(name);
   if (store::is_path(name) || !parsed) return fail(ErrorCode::not_found, "model '{}' not found", name);
   auto stored = store_.resolve(name);
   if (!stored && stored.error().code == ErrorCode::not_found)

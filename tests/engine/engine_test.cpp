@@ -309,6 +309,52 @@ TEST_P(EngineTest, FullContextEndsTheAnswerAndRefusesLongPrompts) {
   EXPECT_NE(refused.error().message.find("--ctx-size"), std::string::npos);
 }
 
+TEST_P(EngineTest, AShiftedContextAnswersAsThePromptThatIsLeft) {
+  ContextParams params;
+  params.n_ctx = 96;
+  params.n_sequences = 2;
+  const std::string prompt = long_text(60);
+  const auto engine = make(params);
+  Request request = greedy(prompt, 150);
+  request.shift_keep = 5;
+  const auto neighbour = engine->submit(greedy("a neighbour", 60));
+  const auto id = engine->submit(request);
+  ASSERT_TRUE(id && neighbour);
+  auto answers = drain(*engine);
+  const Answer& answer = answers[*id];
+  ASSERT_EQ(answer.tokens.size(), 150u);
+  EXPECT_EQ(answer.finish->reason, FinishReason::length);
+  EXPECT_EQ(answers[*neighbour].tokens, alone("a neighbour", 60, params));
+
+  // What follows a shift is what a new request with the tokens that are left gives.
+  std::vector<TokenId> context = request.prompt;
+  size_t chosen = 0;
+  uint64_t cut_in_all = 0;
+  while (chosen < answer.tokens.size()) {
+    params.n_sequences = 1;
+    const auto fresh = make(params);
+    Request rest = greedy("x", static_cast<int32_t>(params.n_ctx - context.size() + 1));
+    rest.prompt = context;
+    const auto rest_id = fresh->submit(rest);
+    ASSERT_TRUE(rest_id);
+    const std::vector<TokenId> expected = drain(*fresh)[*rest_id].tokens;
+    for (size_t i = 0; i < expected.size() && chosen < answer.tokens.size(); ++i, ++chosen) {
+      ASSERT_EQ(answer.tokens[chosen], expected[i]) << chosen;
+      context.push_back(expected[i]);
+    }
+    // The last of them found the context full.
+    const TokenId last = context.back();
+    context.pop_back();
+    if (chosen == answer.tokens.size()) break;
+    const size_t cut = (context.size() - 5) / 2;
+    context.erase(context.begin() + 5, context.begin() + 5 + static_cast<ptrdiff_t>(cut));
+    context.push_back(last);
+    cut_in_all += cut;
+  }
+  EXPECT_GT(cut_in_all, 0u);
+  EXPECT_EQ(answer.finish->receipt.tokens_cut, cut_in_all);
+}
+
 TEST_P(EngineTest, SameSeedSameText) {
   ContextParams params;
   params.n_ctx = 256;

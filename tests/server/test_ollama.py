@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+import unittest
 
 from support import MODEL, MODELS, Server, ServerTest
 
@@ -235,6 +236,17 @@ class Answers(ServerTest):
         self.assertEqual((status, reply["error"]), (400, "the input length exceeds the context length"))
 
 
+class NamedFile(unittest.TestCase):
+    def test_a_file_is_served_under_the_name_it_was_given(self):
+        path = next(blob for blob in pathlib.Path(MODELS).glob("blobs/sha256-*") if blob.open("rb").read(4) == b"GGUF")
+        with Server("--model", f"chat={path}", "--parallel", "1", "--ctx-size", "512") as server:
+            for name in ("chat", "chat:latest", "Chat"):
+                status, reply = server.post("/api/generate", {"model": name, "prompt": "Hi", "stream": False, "options": {"num_predict": 1}})
+                self.assertEqual(status, 200, reply)
+            self.assertEqual([model["name"] for model in server.get("/api/tags")[1]["models"] if model["name"].startswith("chat")], ["chat:latest"])
+            self.assertEqual(server.post("/api/generate", {"model": "chat:other", "prompt": "Hi"})[0], 404)
+
+
 class Store(ServerTest):
     """What writes into a models folder, on a copy of it."""
 
@@ -288,6 +300,15 @@ class Store(ServerTest):
         self.assertIn("temperature", shown["parameters"])
         self.assertIn("pirate", self.server.post("/apply-template", {
             "model": "pirate", "messages": [{"role": "user", "content": "Hi"}]})[1]["prompt"])
+
+    def test_a_models_own_messages_stand_behind_the_system_message(self):
+        own = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+        *_, (_, last) = self.server.stream("/api/create", {"model": "talker", "from": MODEL, "messages": own})
+        self.assertEqual(last, {"status": "success"})
+        given = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "three"}]
+        prompts = [self.server.post("/apply-template", {"model": model, "messages": messages})[1]["prompt"]
+                   for model, messages in (("talker", given), (MODEL, [given[0], *own, given[1]]))]
+        self.assertEqual(*prompts)
 
     def test_blobs_are_kept_only_under_their_own_digest(self):
         data = b"some bytes"

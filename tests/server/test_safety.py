@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import socket
+import string
 import subprocess
 import sys
 import tempfile
@@ -168,6 +169,30 @@ class Requests(ServerTest):
         answers = {self.server.post("/api/generate", body)[1]["response"] for body in bodies}
         self.assertEqual(len(answers), 1)
         self.assertNotIn("Xylophone", answers.pop())
+
+    def test_threat_grammars_cannot_hold_up_other_answers(self):
+        stream = self.server.stream("/api/generate", {"model": MODEL, "prompt": "Count:", "raw": True, "options": {"num_predict": 150, "temperature": 0}})
+        next(stream)
+        gaps = []
+
+        def follow():
+            before = time.monotonic()
+            for now, _ in stream:
+                gaps.append(now - before)
+                before = now
+
+        watcher = threading.Thread(target=follow)
+        watcher.start()
+        for grammar in ("".join(f"[!-{last}]{{0,40}} " for last in string.ascii_uppercase + string.ascii_lowercase[:18]),
+                        "".join(f"[a-{last}0-9]{{0,90}} " for last in "bcdefghijklmnopqrst"),
+                        "".join(f"([a-{last}]{{0,9}} \" \"?){{0,9}} " for last in "bcdefghijklmnopqrst")):
+            status, reply = self.server.post("/completion", {"prompt": "x", "n_predict": 8, "grammar": "root ::= " + grammar})
+            self.assertEqual(status, 400, reply)
+            self.assertIn("too much work", reply["error"])
+        watcher.join()
+        print(f"longest wait of another answer: {max(gaps):.2f} s")
+        self.assertLess(max(gaps), 2)  # on a busy machine; a quiet one takes a tenth
+        self.still_there()
 
     def test_unknown_paths_and_methods(self):
         self.assertEqual(self.server.get("/nothing/here")[0], 404)

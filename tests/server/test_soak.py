@@ -27,6 +27,8 @@ if __name__ == "__main__" and "--seconds" in sys.argv:
     del sys.argv[at:at + 2]
 SECONDS = float(os.environ.get("MULLAMA_SOAK_SECONDS", "20"))
 CLIENTS = 16
+# Longer than a server lets a request wait for another model to leave (five minutes): it is to answer or to say why not.
+PATIENCE = 600
 
 
 class Client:
@@ -55,12 +57,12 @@ class Client:
         self.count(status)
 
     def answer(self):
-        self.check(*self.server.post("/api/generate", {**self.body(), "stream": False}))
+        self.check(*self.server.post("/api/generate", {**self.body(), "stream": False}, timeout=PATIENCE))
 
     def stream(self):
         with contextlib.suppress(RuntimeError):  # refused before it began
             last = None
-            for _, last in self.server.stream("/api/generate", self.body()):
+            for _, last in self.server.stream("/api/generate", self.body(), timeout=PATIENCE):
                 pass
             assert last and (last.get("done") or last.get("error")), last
             self.count("stream")
@@ -74,7 +76,7 @@ class Client:
 
     def cancel(self):
         stream = self.server.stream("/api/chat", {"model": self.model(), "messages": [{"role": "user", "content": "Count to one hundred."}],
-                                                  "options": {"num_predict": 400}})
+                                                  "options": {"num_predict": 400}}, timeout=PATIENCE)
         with contextlib.suppress(RuntimeError), contextlib.closing(stream):
             for _ in range(self.random.randint(1, 4)):
                 next(stream)
@@ -83,17 +85,18 @@ class Client:
     def formatted(self):
         schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "n": {"type": "integer", "minimum": 0, "maximum": 9}},
                   "required": ["name", "n"]}
-        status, reply = self.server.post("/api/generate", {**self.body(num_predict=60), "raw": False, "stream": False, "format": schema})
+        status, reply = self.server.post("/api/generate", {**self.body(num_predict=60), "raw": False, "stream": False, "format": schema}, timeout=PATIENCE)
         self.check(status, reply)
         if status == 200 and reply["done_reason"] == "stop":
             assert set(json.loads(reply["response"])) == {"name", "n"}, reply
 
     def embed(self):
-        self.check(*self.server.post("/api/embed", {"model": self.model(), "input": ["one", "two words"]}))
+        self.check(*self.server.post("/api/embed", {"model": self.model(), "input": ["one", "two words"]}, timeout=PATIENCE))
 
     def oversized(self):
-        self.check(*self.server.post("/api/generate", {"model": MODEL, "prompt": "word " * 3000, "stream": False}))
-        status, reply = self.server.post("/api/generate", {"model": MODEL, "prompt": "x", "options": {"num_ctx": 100_000}, "stream": False})
+        self.check(*self.server.post("/api/generate", {"model": MODEL, "prompt": "word " * 3000, "stream": False}, timeout=PATIENCE))
+        status, reply = self.server.post("/api/generate", {"model": MODEL, "prompt": "x", "options": {"num_ctx": 100_000}, "stream": False},
+                                          timeout=PATIENCE)
         assert status == 500 and "insufficient memory" in reply["error"], (status, reply)
         self.count("refused")
 

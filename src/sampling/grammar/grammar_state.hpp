@@ -44,8 +44,8 @@ class GrammarState {
   static constexpr uint64_t kForgetBytes = uint64_t{16} << 20;
   /// Work (see ParseStates) that a mask may take at most, and that each token adds to what is left of it, so
   /// that no grammar can hold up the answers that are made beside it.
-  static constexpr uint64_t kMostWork = uint64_t{1} << 22;
-  static constexpr uint64_t kWorkOfAToken = uint64_t{1} << 18;
+  static constexpr uint64_t kMostWork = uint64_t{1} << 21;
+  static constexpr uint64_t kWorkOfAToken = uint64_t{1} << 17;
 
   struct Slot {
     ParseStates::SetId set = ParseStates::kDead;

@@ -346,9 +346,11 @@ class Translator {
       MULLAMA_ASSIGN(std::string argument, operand());
       arguments.push_back(std::move(argument));
     }
-    if (piped) arguments.push_back(std::move(*piped));
-    if (!function.empty()) return call(function, arguments);
-    if (arguments.size() != 1)
+    if (!function.empty()) {
+      if (piped) arguments.push_back(std::move(*piped));
+      return call(function, arguments);
+    }
+    if (piped || arguments.size() != 1)
       return fail(ErrorCode::unsupported, "the template has an expression that is not known here");
     return std::move(arguments.front());
   }

@@ -66,10 +66,9 @@ await check("structured output", async () => {
 await check("tools, whole and streamed, and their results", async () => {
   const call = (city, days) => ({ role: "assistant", content: "", tool_calls: [{ function: { name: "get_weather", arguments: { city, days } } }] });
   const talk = [
-    { role: "user", content: "Weather in Rome for 2 days?" }, call("Rome", 2), { role: "tool", tool_name: "get_weather", content: "sunny" },
-    { role: "assistant", content: "It is sunny in Rome." },
-    { role: "user", content: "Weather in Oslo for 4 days?" }, call("Oslo", 4), { role: "tool", tool_name: "get_weather", content: "snow" },
-    { role: "assistant", content: "It snows in Oslo." },
+    { role: "user", content: "Weather in Rome for 2 days?" }, call("Rome", 2),
+    { role: "user", content: "Weather in Oslo for 4 days?" }, call("Oslo", 4),
+    { role: "user", content: "Weather in Lima for 5 days?" }, call("Lima", 5),
     { role: "user", content: "Weather in Paris for 3 days?" },
   ];
   const reply = await client.chat({ model, messages: talk, tools, options: { temperature: 0, num_predict: 80 } });

@@ -88,8 +88,8 @@ TEST(GoTemplate, TurnsWithoutMessages) {
   EXPECT_EQ(
       rendered(source, kTalk),
       "<|system|>\nS</s>\n<|user|>\none</s>\n<|assistant|>\ntwo</s>\n<|user|>\nthree</s>\n<|assistant|>\n");
-  // One that names no answer has it at its end.
-  EXPECT_EQ(rendered("[{{ .Prompt }}]", kTalk), "[one]two[three]");
+  // One that names no answer has it at its end; one that names no system message has it before the question.
+  EXPECT_EQ(rendered("[{{ .Prompt }}]", kTalk), "[S\n\none]two[three]");
   EXPECT_EQ(rendered("{{ .Prompt }}", R"([{"role": "user", "content": "It's a \\ \"test\"\n{% x %}"}])"),
             "It's a \\ \"test\"\n{% x %}");
 }
@@ -130,7 +130,7 @@ TEST(GoTemplate, WithAndVariablesThatBlocksChange) {
                "{{ end }}{{ end }}{{ if $seen }}yes{{ end }}",
                kTalk),
       "yes");
-  EXPECT_EQ(rendered("{{/* a note */}}{{ (index .Messages 1).Content }}", kTalk), "one");
+  EXPECT_EQ(rendered("{{/* a note */}}{{ (index .Messages 1).Content }}", kTalk), "two");
 }
 
 TEST(GoTemplate, WhatIsNotKnownIsAnError) {
