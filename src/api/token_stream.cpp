@@ -26,6 +26,14 @@ FinishReason to_public(engine::FinishReason reason) {
   return FinishReason::canceled;
 }
 
+/// What a full context is to have at least: an eighth more, as far as the model was trained, since every time
+/// all tokens are computed again.
+uint32_t cells_after(const Context::Impl& context) {
+  const uint32_t now = context.use().shape().n_ctx;
+  const uint32_t trained = context.model.impl()->loaded->definition().hparams.context;
+  return std::max(now + 1, std::min(trained, now + std::max(now / 8, backend::kPageTokens)));
+}
+
 }  // namespace
 
 std::unique_ptr<TokenStream::Impl> TokenStream::Impl::start(std::shared_ptr<Context::Impl> context,
@@ -54,7 +62,7 @@ TokenStream::Impl::~Impl() {
 /// Goes on in a larger context where this one is full. Where there is none, the answer ends here, as without.
 void TokenStream::Impl::grow_if_full() {
   if (growth_refused || !context->must_grow()) return;
-  const Status grown_now = context->grow(context->use().shape().n_ctx + 1, grown);
+  const Status grown_now = context->grow(cells_after(*context), grown);
   if (grown_now) return;
   growth_refused = true;
   if (!context->engine) {

@@ -544,7 +544,10 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   slot.sampler.reset();
   slot.announced = memory::Announcement();
   slot.text.reset();
-  slot.request = Request();
+  // A new Request would allocate its defaults.
+  slot.request.constraint.reset();
+  slot.request.prompt.clear();
+  slot.request.stop.clear();
   slot.result = Finish();
   if (slot.session) return;
   pages_.release(slot.pages);
@@ -654,8 +657,8 @@ void Engine::truncate(Slot& slot, uint32_t count) {
 std::shared_ptr<Engine::Answering> Engine::suspend_session() {
   Slot& slot = *slots_.front();
   if (!slot.running) return nullptr;
-  auto answering = std::make_shared<Answering>(std::move(static_cast<Answering&>(slot)));
-  static_cast<Answering&>(slot) = Answering();
+  auto answering = std::make_shared<Answering>();
+  std::swap(*answering, static_cast<Answering&>(slot));
   slot.running = false;
   // Its memory may be what is needed now.
   answering->sampler_state = answering->sampler->state();

@@ -224,7 +224,7 @@ TEST_F(ApiTest, AChatThatOutgrowsItsBudgetCompletesByAnnouncedSteps) {
   const std::uint64_t budget = planned(path_, 512, KvCacheType::Q8_0) + (64 << 10);
   ASSERT_LT(budget, planned(path_, 512, KvCacheType::F16));
   set_memory_budget(std::to_string(budget));
-  Context context(model, {.n_ctx = 64, .grow = true});
+  Context context(model, {.n_ctx = 64, .n_batch = 64, .grow = true});
   std::string streamed;
   const GenerateResult result = context.chat(messages, greedy(450), [&](const StreamToken& piece) {
     streamed += piece.text;
