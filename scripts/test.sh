@@ -50,9 +50,9 @@ fi
 if wanted tsan; then
   section "ThreadSanitizer: build"
   quietly cmake --preset tsan
-  quietly cmake --build --preset tsan --target thread_team_test engine_test kv_pages_test
+  quietly cmake --build --preset tsan --target thread_team_test engine_test kv_pages_test api_test
   section "ThreadSanitizer: tests"
-  ctest --preset tsan -R '^(thread_team_test|engine_test|kv_pages_test)$'
+  ctest --preset tsan -R '^(thread_team_test|engine_test|kv_pages_test|api_test)$'
 fi
 if wanted asan; then
   section "AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer: build"
