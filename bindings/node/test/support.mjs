@@ -13,7 +13,7 @@ export const greedy = { sampler: { temperature: 0 }, ignoreEndOfGeneration: true
 assert(tiny && fs.existsSync(tiny), 'MULLAMA_TEST_TINY names the file of write_tiny_model');
 export const withoutRealModel = real && fs.existsSync(real) ? false : 'MULLAMA_TEST_MODEL does not name a real model';
 
-/** AddressSanitizer keeps freed memory for a while, and shadows all of it. */
+/** AddressSanitizer keeps freed memory for a while, shadows all of it, and locks none. */
 export const withoutMemoryMeasures = process.env.MULLAMA_TEST_SANITIZED ? "a sanitizer's memory is not the library's" : false;
 
 /** A size in bytes from /proc/self/status. */

@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 SAMPLES = ROOT / "tests" / "guide" / "samples"
 
 
-# AddressSanitizer keeps freed memory for a while, and shadows all of it.
+# AddressSanitizer keeps freed memory for a while, shadows all of it, and locks none.
 measures_memory = pytest.mark.skipif("MULLAMA_TEST_SANITIZED" in os.environ, reason="a sanitizer's memory is not the library's")
 
 

@@ -175,6 +175,7 @@ def test_P17_loading_defaults(tiny_path):
     assert model.size_bytes > 0
 
 
+@measures_memory
 def test_P18_locked_pages(real_path):
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     heard = []
