@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "text/chat/thinking.hpp"
+
 namespace mullama::server {
 
 namespace {
