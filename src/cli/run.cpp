@@ -17,7 +17,7 @@
 #include "cli/terminal.hpp"
 #include "sampling/grammar/grammar.hpp"
 #include "server/service.hpp"
-#include "text/chat/chat_template.hpp"
+#include "text/chat/thinking.hpp"
 
 namespace mullama::cli {
 

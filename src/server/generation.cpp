@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/without_exceptions.hpp"
+#include "text/chat/thinking.hpp"
 
 namespace mullama::server {
 

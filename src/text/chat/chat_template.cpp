@@ -192,12 +192,6 @@ struct ChatTemplate::State {
   }
 };
 
-Json thinking_variables(bool on, std::string_view level) {
-  Json variables = {{"enable_thinking", on}, {"thinking", on}};
-  if (!level.empty()) variables["reasoning_effort"] = std::string(level);
-  return variables;
-}
-
 Result<ChatTemplate> ChatTemplate::from_source(std::string source, std::string bos, std::string eos) {
   auto state = std::make_shared<State>();
   state->parsed = jinja::Template::parse(source);

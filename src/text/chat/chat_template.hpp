@@ -19,10 +19,6 @@ struct ChatInput {
       variables;  ///< An object of further variables (enable_thinking, documents, ...), or null.
 };
 
-/// The variables that tell a template whether to think. `level` ("low", "medium", "high" or empty) is what
-/// some take in place of a switch.
-[[nodiscard]] nlohmann::ordered_json thinking_variables(bool on, std::string_view level);
-
 /// Turns conversations into prompts with a model's own Jinja template.
 ///
 /// Conversations are brought into the form that the template can take: null contents become empty, parts
