@@ -18,7 +18,7 @@ inline constexpr uint32_t kRoundRanges = 8;
 /// Where things lie in the scratch buffer, in bytes. The plan and the run use the same layout.
 struct ScratchLayout {
   size_t activations = 0;  ///< f32 [max_tokens][activation_width]
-  size_t inputs = 0;       ///< Rows of a matrix product's input: floats, then activation blocks.
+  size_t inputs = 0;       ///< Rows of a matrix product's input, input_row_layout of the widest.
   size_t input_stride = 0;
   size_t rope = 0;    ///< For each table f32 [max_tokens][dims]: a token's cosines, then its sines.
   size_t attend = 0;  ///< Running and partial states of split attention.
@@ -33,8 +33,13 @@ struct ScratchLayout {
                                         uint32_t max_tokens, unsigned threads);
 };
 
-/// A row of a matrix product's input: `width` floats, then the same row quantized.
-[[nodiscard]] size_t input_row_bytes(uint32_t width);
+/// A row of a matrix product's input: `width` floats, then the same row rounded and quantized.
+struct InputRowLayout {
+  size_t bfloats = 0;
+  size_t blocks = 0;
+  size_t bytes = 0;
+};
+[[nodiscard]] InputRowLayout input_row_layout(uint32_t width);
 
 struct MoeAssignment {
   uint32_t row = 0;
