@@ -65,11 +65,11 @@ const float* Executor::vector(TensorRef ref) const {
 }
 
 uint16_t* Executor::InputRows::bfloats(uint32_t row) const {
-  return reinterpret_cast<uint16_t*>(data + row * stride + input_row_layout(width).bfloats);
+  return reinterpret_cast<uint16_t*>(data + row * stride + input_row_layout(width, true).bfloats);
 }
 
 kernels::ActivationBlock* Executor::InputRows::blocks(uint32_t row) const {
-  return reinterpret_cast<ActivationBlock*>(data + row * stride + input_row_layout(width).blocks);
+  return reinterpret_cast<ActivationBlock*>(data + row * stride + input_row_layout(width, true).blocks);
 }
 
 const void* Executor::InputRows::form(kernels::InputForm form) const {
@@ -85,7 +85,7 @@ const void* Executor::InputRows::form(kernels::InputForm form) const {
 }
 
 Executor::InputRows Executor::shared_input(uint32_t width) const {
-  return {base_ + layout_.inputs, input_row_layout(width).bytes, width};
+  return {base_ + layout_.inputs, input_row_layout(width, layout_.bfloats).bytes, width};
 }
 
 void Executor::prepare(const float* values, NormRef norm, Forms forms, const InputRows& rows,

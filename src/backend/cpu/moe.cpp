@@ -106,7 +106,7 @@ void Executor::operator()(const MoeStep& step, unsigned worker) {
   const auto* const begin_of = at_offset<const uint32_t>(memory, at.expert_begin);
   const auto* const slots = at_offset<const uint32_t>(memory, at.slots);
   const uint32_t count = rows_ * step.used;
-  const InputRows gathered{memory + at.gathered, input_row_layout(width).bytes, width};
+  const InputRows gathered{memory + at.gathered, input_row_layout(width, layout_.bfloats).bytes, width};
   share(count, 4, worker, [&](uint32_t begin, uint32_t end) {
     for (uint32_t a = begin; a < end; ++a) {
       std::memcpy(gathered.data + a * gathered.stride, input.data + assignments[a].row * input.stride,
@@ -152,7 +152,7 @@ void Executor::operator()(const MoeStep& step, unsigned worker) {
     compute(expert_product(up_matrix, gathered, expert, up_bias, up), begin, end, worker);
   });
 
-  const InputRows middle{memory + at.down_input, input_row_layout(ff).bytes, ff};
+  const InputRows middle{memory + at.down_input, input_row_layout(ff, layout_.bfloats).bytes, ff};
   share(count, 4, worker, [&](uint32_t begin, uint32_t end) {
     for (uint32_t a = begin; a < end; ++a) {
       prepare_gated(gate + size_t{a} * ff, up + size_t{a} * ff, step.activation, down_forms, middle, a);
