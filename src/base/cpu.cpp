@@ -47,7 +47,10 @@ CpuFeatures detect() {
   const bool wide = out.avx2 && (saved & 0xe6u) == 0xe6u;
   out.avx512 = wide && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31);
   out.avx512_vnni = out.avx512 && bit(c, 11);
-  if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) out.avx_vnni = out.avx2 && bit(a, 4);
+  if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
+    out.avx_vnni = out.avx2 && bit(a, 4);
+    out.avx512_bf16 = out.avx512_vnni && bit(a, 5);
+  }
   return out;
 }
 

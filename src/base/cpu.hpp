@@ -11,7 +11,8 @@ struct CpuFeatures {
   bool avx_vnni = false;  ///< VEX-coded VNNI, for CPUs without AVX-512.
   bool avx512 = false;    ///< AVX-512 F, BW, VL and DQ.
   bool avx512_vnni = false;
-  bool neon_dot = false;  ///< Arm's dot product instructions.
+  bool avx512_bf16 = false;  ///< BF16 beside VNNI.
+  bool neon_dot = false;     ///< Arm's dot product instructions.
 };
 
 [[nodiscard]] const CpuFeatures& cpu_features();

@@ -24,7 +24,8 @@ BenchCost bench_cost(const model::Definition& definition) {
         matrix.depth > 1 ? static_cast<double>(hparams.experts_used) / std::max(1u, hparams.experts) : 1;
     cost.layer_bytes += share * bytes(matrix);
     cost.layer_operations += share * operations(matrix);
-    if (kernels::takes_quantized_input(matrix.type)) quantized += share * operations(matrix);
+    if (kernels::input_form(matrix.type) == kernels::InputForm::blocks)
+      quantized += share * operations(matrix);
   }
   for (const backend::Step& step : definition.program.steps) {
     const auto* logits = std::get_if<backend::LogitsStep>(&step);

@@ -13,6 +13,9 @@ inline constexpr uint32_t kLanes = 16;
 /// Values that share one activation scale.
 inline constexpr uint32_t kActivationGroup = 32;
 
+/// Products with so many input columns read weights straight from memory, and profit from MatmulArgs::next.
+inline constexpr uint32_t kStreamColumns = 2;
+
 /// KV positions are attended to in ranges of this many, aligned to multiples of it, each with its own running
 /// softmax; ranges are merged in ascending order. The result is thus independent of threads and chunks.
 inline constexpr uint32_t kAttendRange = 512;
@@ -43,14 +46,17 @@ struct WeightView {
 /// The truth for block-quantized weights: acc = 0; for each group g of 16 or 32 weights that share a scale,
 /// in order, acc = fma(weight_scale[g] * input_scale, float(exact integer dot of g), acc), then, if the type
 /// has minimums, acc = fma(weight_min[g], input_sum[g], acc), where weight_min is the (negative) offset of
-/// the group. Types with an implicit offset (Q4_0's 8, ...) subtract it in the integers. The truth for F32,
-/// F16 and BF16: 16 lane sums over cols (lane = col mod 16) by fma in ascending order, tails padded with
-/// zeros, then the tree ((l0+l8)+(l4+l12))+... halving 16 -> 8 -> 4 -> 2 -> 1. A column's result depends
-/// neither on the other columns nor on the row range.
+/// the group. Types with an implicit offset (Q4_0's 8, ...) subtract it in the integers. The truth for F32
+/// and F16: 16 lane sums over cols (lane = col mod 16) by fma in ascending order, tails padded with zeros,
+/// then the tree ((l0+l8)+(l4+l12))+... halving 16 -> 8 -> 4 -> 2 -> 1. The truth for BF16 is what vdpbf16ps
+/// computes: the input is rounded to bf16, a lane takes pairs of cols (lane = col / 2 mod 16), the odd one
+/// before the even one, and what is subnormal, an operand or a lane sum, counts as zero (a sum that rounds up
+/// to the least normal number may be either); then the same tree. A column's result depends neither on the
+/// other columns nor on the row range.
 struct MatmulArgs {
   WeightView weight;
-  const void*
-      input;  ///< ActivationBlock[cols / 32] a column for quantized types, float[cols] for F32, F16, BF16.
+  const void* input;    ///< A column: ActivationBlock[cols / 32] for quantized types, uint16_t[cols] from
+                        ///< round_row for BF16, float[cols] for F32 and F16.
   size_t input_stride;  ///< Bytes from one column to the next.
   uint32_t columns;
   uint32_t row_begin;  ///< A multiple of 16.
@@ -61,6 +67,10 @@ struct MatmulArgs {
   float* output;
   size_t output_stride;  ///< Floats from one column to the next.
   uint8_t* workspace;    ///< matmul_workspace_bytes(cols), aligned to 64, private to the calling thread.
+
+  // With few columns memory is the bound, and it must not rest between two calls.
+  const uint8_t* next;  ///< The weights that the calling thread reads next, or null.
+  bool asked;           ///< The call before named the first row of this one as its `next`.
 };
 
 enum class KvType : uint32_t { f32, f16, bf16, q8_0, q4_0 };
@@ -137,6 +147,7 @@ struct KernelTable {
   const char* isa;  ///< "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon"
 
   void (*quantize_row)(const float* x, ActivationBlock* out, uint32_t n);  ///< n is a multiple of 32.
+  void (*round_row)(const float* x, uint16_t* out, uint32_t n);            ///< To bf16, ties to even.
   void (*matmul)(const MatmulArgs& args);
 
   /// out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; weight may be null. In place is allowed.

@@ -16,6 +16,18 @@ struct Candidate {
   bool runnable;
 };
 
+#if defined(__x86_64__)
+const KernelTable& avx512_bf16_table() {
+  static const KernelTable kTable = [] {
+    KernelTable table = kAvx512VnniTable;
+    table.isa = kAvx512Bf16Table.isa;
+    table.matmul = kAvx512Bf16Table.matmul;
+    return table;
+  }();
+  return kTable;
+}
+#endif
+
 /// What is built for this architecture, slowest first.
 std::vector<Candidate> candidates() {
   [[maybe_unused]] const CpuFeatures& cpu = cpu_features();
@@ -23,7 +35,7 @@ std::vector<Candidate> candidates() {
     {&kScalarTable, true},
 #if defined(__x86_64__)
         {&kAvx2Table, cpu.avx2}, {&kAvxVnniTable, cpu.avx_vnni}, {&kAvx512Table, cpu.avx512},
-        {&kAvx512VnniTable, cpu.avx512_vnni},
+        {&kAvx512VnniTable, cpu.avx512_vnni}, {&avx512_bf16_table(), cpu.avx512_bf16},
 #elif defined(__aarch64__)
         {&kNeonTable, cpu.neon_dot},
 #endif
@@ -66,8 +78,16 @@ Result<const KernelTable*> select_kernels(std::string_view isa) {
               known ? "this CPU cannot run instruction set" : "unknown instruction set", isa, choices);
 }
 
-bool takes_quantized_input(gguf::TensorType type) {
-  return type != gguf::TensorType::F32 && type != gguf::TensorType::F16 && type != gguf::TensorType::BF16;
+InputForm input_form(gguf::TensorType type) {
+  switch (type) {
+    case gguf::TensorType::F32:
+    case gguf::TensorType::F16:
+      return InputForm::floats;
+    case gguf::TensorType::BF16:
+      return InputForm::bfloats;
+    default:
+      return InputForm::blocks;
+  }
 }
 
 Result<KvType> kv_type_from_name(std::string_view name) {

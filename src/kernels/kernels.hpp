@@ -21,8 +21,13 @@ namespace mullama::kernels {
 /// cannot run is an error that lists the choices; there is no silent fallback.
 [[nodiscard]] Result<const KernelTable*> select_kernels(std::string_view isa);
 
-/// Whether `type` takes quantized activations (ActivationBlock) rather than floats.
-[[nodiscard]] bool takes_quantized_input(gguf::TensorType type);
+/// What a matrix product with weights of a type takes as input.
+enum class InputForm : uint8_t {
+  floats,
+  bfloats,  ///< Rounded to bf16: KernelTable::round_row.
+  blocks,   ///< Quantized: KernelTable::quantize_row.
+};
+[[nodiscard]] InputForm input_form(gguf::TensorType type);
 
 /// "f32", "f16", "bf16", "q8_0", "q4_0"; the error lists them.
 [[nodiscard]] Result<KvType> kv_type_from_name(std::string_view name);

@@ -34,6 +34,7 @@ class Comparison {
 
   std::string run() {
     quantize();
+    round();
     rows();
     for (const TypeLayout& layout : kTypeLayouts) products(layout);
     stores();
@@ -64,6 +65,18 @@ class Comparison {
       truth_.quantize_row(x.data(), reinterpret_cast<ActivationBlock*>(a.data()), n);
       other_.quantize_row(x.data(), reinterpret_cast<ActivationBlock*>(b.data()), n);
       expect_equal("quantize_row", std::to_string(n), a, b);
+    }
+  }
+
+  void round() {
+    for (const uint32_t n : {1u, 15u, 16u, 77u, 1024u}) {
+      auto x = random_.activations(n);
+      x[n / 2] = n % 2 == 0 ? 0x1.018p0f : 0x1p-130f;
+      std::vector<uint16_t> a(n, 1);
+      std::vector<uint16_t> b(n, 2);
+      truth_.round_row(x.data(), a.data(), n);
+      other_.round_row(x.data(), b.data(), n);
+      expect_equal("round_row", std::to_string(n), a, b);
     }
   }
 
@@ -115,6 +128,7 @@ class Comparison {
   void product(const TypeLayout& layout, uint32_t rows, uint32_t cols, uint32_t columns, uint32_t row_begin,
                uint32_t row_end, bool extras) {
     const bool quantized = layout.values > 1;
+    const bool bfloats = layout.id == kBf16;
     // Rows apart from each other and off any alignment, as a file may have them.
     const size_t row_bytes =
         size_t{cols} / layout.values * layout.bytes + (layout.values > 1 && extras ? 6 : 0);
@@ -126,19 +140,32 @@ class Comparison {
     const auto x = random_.activations(size_t{cols} * columns);
     std::vector<ActivationBlock> input(quantized ? x.size() / 32 : 0);
     if (quantized) truth_.quantize_row(x.data(), input.data(), static_cast<uint32_t>(x.size()));
+    std::vector<uint16_t> rounded(bfloats ? x.size() : 0);
+    if (bfloats) truth_.round_row(x.data(), rounded.data(), static_cast<uint32_t>(x.size()));
+    // Products around the least normal numbers, which this type takes for zero when they are smaller.
+    for (size_t i = 0; i < rounded.size(); i += 5) rounded[i] &= 0x81ff;
     const auto bias = random_.activations(rows);
     const auto before = random_.activations(size_t{rows + 3} * columns);
     const AlignedBytes workspace(matmul_workspace_bytes(cols));
     MatmulArgs args{};
     args.weight = {layout.id, rows, cols, row_bytes, weights.data()};
-    args.input = quantized ? static_cast<const void*>(input.data()) : x.data();
-    args.input_stride = quantized ? cols / 32 * sizeof(ActivationBlock) : cols * sizeof(float);
+    args.input = x.data();
+    args.input_stride = cols * sizeof(float);
+    if (quantized) {
+      args.input = input.data();
+      args.input_stride = cols / 32 * sizeof(ActivationBlock);
+    } else if (bfloats) {
+      args.input = rounded.data();
+      args.input_stride = cols * sizeof(uint16_t);
+    }
     args.columns = columns;
     args.row_begin = row_begin;
     args.row_end = row_end;
     args.bias = extras ? bias.data() : nullptr;
     args.output_scale = extras ? 0.7f : 1.0f;
     args.accumulate = extras;
+    args.next = extras ? weights.data() : nullptr;
+    args.asked = extras;
     args.output_stride = rows + 3;
     args.workspace = workspace.data();
     auto a = before;

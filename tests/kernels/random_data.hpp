@@ -47,8 +47,9 @@ struct TypeLayout {
   int half_at[2];  ///< Byte offsets of f16 fields or -1.
 };
 
+inline constexpr uint32_t kBf16 = 30;
 inline constexpr TypeLayout kTypeLayouts[] = {
-    {0, "F32", 1, 4, {-1, -1}},        {1, "F16", 1, 2, {0, -1}},       {30, "BF16", 1, 2, {-1, -1}},
+    {0, "F32", 1, 4, {-1, -1}},        {1, "F16", 1, 2, {0, -1}},       {kBf16, "BF16", 1, 2, {-1, -1}},
     {2, "Q4_0", 32, 18, {0, -1}},      {3, "Q4_1", 32, 20, {0, 2}},     {6, "Q5_0", 32, 22, {0, -1}},
     {7, "Q5_1", 32, 24, {0, 2}},       {8, "Q8_0", 32, 34, {0, -1}},    {10, "Q2_K", 256, 84, {80, 82}},
     {11, "Q3_K", 256, 110, {108, -1}}, {12, "Q4_K", 256, 144, {0, 2}},  {13, "Q5_K", 256, 176, {0, 2}},
@@ -72,7 +73,7 @@ inline std::vector<uint8_t> random_weights(const TypeLayout& layout, size_t bloc
     if (layout.id == 0) {
       const float value = random.signed_unit();
       std::memcpy(block, &value, sizeof(value));
-    } else if (layout.id == 30) {
+    } else if (layout.id == kBf16) {
       const float value = random.signed_unit();
       std::memcpy(block, reinterpret_cast<const uint8_t*>(&value) + 2, 2);
     } else if (layout.id == 39) {

@@ -67,7 +67,15 @@ TEST(ScalarKernels, MatrixProductsMatchDequantizedWeights) {
     const auto bias = random.activations(kRows);
     std::vector<double> input(x.begin(), x.end());
     std::vector<ActivationBlock> blocks;
-    if (takes_quantized_input(type)) {
+    std::vector<uint16_t> rounded;
+    if (input_form(type) == InputForm::bfloats) {
+      rounded.resize(x.size());
+      scalar().round_row(x.data(), rounded.data(), static_cast<uint32_t>(x.size()));
+      for (size_t i = 0; i < x.size(); ++i) {
+        input[i] = double{std::bit_cast<float>(uint32_t{rounded[i]} << 16)};
+        EXPECT_NEAR(input[i], x[i], std::fabs(x[i]) * 0x1p-8) << i;
+      }
+    } else if (input_form(type) == InputForm::blocks) {
       blocks = quantized(x);
       for (size_t i = 0; i < x.size(); ++i)
         input[i] = double{blocks[i / 32].scale} * blocks[i / 32].q[i % 32];
@@ -76,8 +84,16 @@ TEST(ScalarKernels, MatrixProductsMatchDequantizedWeights) {
     std::vector<float> out(kRows * kColumns, 3.0f);
     MatmulArgs args{};
     args.weight = {layout.id, kRows, cols, row_bytes, weights.data()};
-    args.input = blocks.empty() ? static_cast<const void*>(x.data()) : blocks.data();
-    args.input_stride = blocks.empty() ? cols * sizeof(float) : cols / 32 * sizeof(ActivationBlock);
+    if (!blocks.empty()) {
+      args.input = blocks.data();
+      args.input_stride = cols / 32 * sizeof(ActivationBlock);
+    } else if (!rounded.empty()) {
+      args.input = rounded.data();
+      args.input_stride = cols * sizeof(uint16_t);
+    } else {
+      args.input = x.data();
+      args.input_stride = cols * sizeof(float);
+    }
     args.columns = kColumns;
     args.row_end = kRows;
     args.bias = bias.data();

@@ -99,7 +99,7 @@ struct PlainWeights {
 PlainWeights dequantize(const std::vector<backend::Matrix>& weights) {
   PlainWeights plain{weights, {}};
   for (backend::Matrix& matrix : plain.matrices) {
-    if (!kernels::takes_quantized_input(matrix.type)) continue;
+    if (kernels::input_form(matrix.type) == kernels::InputForm::floats) continue;
     std::vector<float>& values = plain.buffers.emplace_back(size_t{matrix.depth} * matrix.rows * matrix.cols);
     quant::dequantize_row(matrix.type, matrix.data, values.data(), values.size());
     matrix.type = gguf::TensorType::F32;

@@ -64,13 +64,28 @@ const float* Executor::vector(TensorRef ref) const {
   return ref == kNoTensor ? nullptr : reinterpret_cast<const float*>(weights_[ref].data);
 }
 
+uint16_t* Executor::InputRows::bfloats(uint32_t row) const {
+  return reinterpret_cast<uint16_t*>(data + row * stride + input_row_layout(width, true).bfloats);
+}
+
 kernels::ActivationBlock* Executor::InputRows::blocks(uint32_t row) const {
-  const size_t floats = round_up(size_t{width} * sizeof(float), 64);
-  return reinterpret_cast<ActivationBlock*>(data + row * stride + floats);
+  return reinterpret_cast<ActivationBlock*>(data + row * stride + input_row_layout(width, true).blocks);
+}
+
+const void* Executor::InputRows::form(kernels::InputForm form) const {
+  switch (form) {
+    case kernels::InputForm::floats:
+      return floats(0);
+    case kernels::InputForm::bfloats:
+      return bfloats(0);
+    case kernels::InputForm::blocks:
+      return blocks(0);
+  }
+  return nullptr;
 }
 
 Executor::InputRows Executor::shared_input(uint32_t width) const {
-  return {base_ + layout_.inputs, input_row_bytes(width), width};
+  return {base_ + layout_.inputs, input_row_layout(width, layout_.bfloats).bytes, width};
 }
 
 void Executor::prepare(const float* values, NormRef norm, Forms forms, const InputRows& rows,
@@ -79,16 +94,22 @@ void Executor::prepare(const float* values, NormRef norm, Forms forms, const Inp
   if (norm.weight != kNoTensor) {
     kernels_.rms_norm(values, vector(norm.weight), norm.epsilon, staged, rows.width);
     values = staged;
-  } else if (forms.floats) {
+  } else if (forms.has(kernels::InputForm::floats)) {
     std::memcpy(staged, values, size_t{rows.width} * sizeof(float));
   }
-  if (forms.blocks) kernels_.quantize_row(values, rows.blocks(row), rows.width);
+  round_and_quantize(values, forms, rows, row);
+}
+
+void Executor::round_and_quantize(const float* values, Forms forms, const InputRows& rows,
+                                  uint32_t row) const {
+  if (forms.has(kernels::InputForm::bfloats)) kernels_.round_row(values, rows.bfloats(row), rows.width);
+  if (forms.has(kernels::InputForm::blocks)) kernels_.quantize_row(values, rows.blocks(row), rows.width);
 }
 
 void Executor::prepare_gated(const float* gate, const float* up, kernels::Activation activation, Forms forms,
                              const InputRows& rows, uint32_t row) const {
   kernels_.gated(activation, gate, up, rows.floats(row), rows.width);
-  if (forms.blocks) kernels_.quantize_row(rows.floats(row), rows.blocks(row), rows.width);
+  round_and_quantize(rows.floats(row), forms, rows, row);
 }
 
 uint32_t Executor::rows_a_piece(const Product& product) const {
@@ -102,17 +123,23 @@ uint32_t Executor::rows_a_piece(const Product& product) const {
   return static_cast<uint32_t>(round_up(std::max(std::min(piece, fair), 1u), kernels::kLanes));
 }
 
-void Executor::compute(const Product& product, uint32_t begin, uint32_t end, unsigned worker) const {
+const uint8_t* Executor::Product::row(uint32_t index) const {
+  const size_t rows = size_t{expert} * matrix->rows + index;
+  return reinterpret_cast<const uint8_t*>(matrix->data) + rows * matrix->row_bytes;
+}
+
+void Executor::compute(const Product& product, uint32_t begin, uint32_t end, unsigned worker,
+                       const uint8_t* next, bool asked) const {
   const Matrix& matrix = *product.matrix;
-  const bool blocks = kernels::takes_quantized_input(matrix.type);
   kernels::MatmulArgs args{};
   args.weight.type = static_cast<uint32_t>(matrix.type);
   args.weight.rows = matrix.rows;
   args.weight.cols = matrix.cols;
   args.weight.row_bytes = matrix.row_bytes;
-  args.weight.data =
-      reinterpret_cast<const uint8_t*>(matrix.data) + size_t{product.expert} * matrix.rows * matrix.row_bytes;
-  args.input = blocks ? static_cast<const void*>(product.input.blocks(0)) : product.input.floats(0);
+  args.weight.data = product.row(0);
+  args.next = next;
+  args.asked = asked;
+  args.input = product.input.form(kernels::input_form(matrix.type));
   args.input_stride = product.input.stride;
   args.columns = product.columns;
   args.row_begin = begin;
@@ -127,21 +154,33 @@ void Executor::compute(const Product& product, uint32_t begin, uint32_t end, uns
 }
 
 void Executor::share_products(std::span<const Product> products, unsigned worker) {
-  uint32_t pieces = 0;
-  for (const Product& product : products) {
-    pieces += static_cast<uint32_t>(ceil_div(product.matrix->rows, rows_a_piece(product)));
-  }
-  share(pieces, 1, worker, [&](uint32_t index, uint32_t) {
+  struct Piece {
+    const Product* product = nullptr;  ///< Null: there is none left.
+    uint32_t begin = 0;
+    uint32_t end = 0;
+  };
+  std::atomic<uint32_t>& claims = claims_[progress_[worker].phase & 3];
+  const auto claim = [&]() -> Piece {
+    uint32_t index = claims.fetch_add(1, std::memory_order_relaxed);
     for (const Product& product : products) {
       const uint32_t size = rows_a_piece(product);
       const auto count = static_cast<uint32_t>(ceil_div(product.matrix->rows, size));
-      if (index < count) {
-        compute(product, index * size, std::min(product.matrix->rows, (index + 1) * size), worker);
-        return;
-      }
+      if (index < count) return {&product, index * size, std::min(product.matrix->rows, (index + 1) * size)};
       index -= count;
     }
-  });
+    return {};
+  };
+  // Where memory is the bound, the next piece is claimed before this one is computed, which asks for its
+  // rows.
+  const bool streams = products.front().columns <= kernels::kStreamColumns;
+  const uint8_t* asked = nullptr;
+  for (Piece piece = claim(); piece.product != nullptr;) {
+    const Piece next = streams ? claim() : Piece{};
+    const uint8_t* const to_come = next.product == nullptr ? nullptr : next.product->row(next.begin);
+    compute(*piece.product, piece.begin, piece.end, worker, to_come, asked != nullptr);
+    asked = to_come;
+    piece = streams ? next : claim();
+  }
 }
 
 void Executor::fill_rope_tables(unsigned worker) {
@@ -185,9 +224,7 @@ void Executor::operator()(const EmbedStep& step, unsigned worker) {
 void Executor::operator()(const LinearStep& step, unsigned worker) {
   const uint32_t width = weights_[step.outputs.front().weight].cols;
   Forms forms;
-  for (const LinearStep::Output& output : step.outputs) {
-    (kernels::takes_quantized_input(weights_[output.weight].type) ? forms.blocks : forms.floats) = true;
-  }
+  for (const LinearStep::Output& output : step.outputs) forms.add(weights_[output.weight].type);
   InputRows input = shared_input(width);
   const auto prepare_row = [&](uint32_t row) {
     if (step.in_up != kNoSlot) {
@@ -245,9 +282,7 @@ void Executor::operator()(const LogitsStep& step, unsigned worker) {
   const uint32_t width = program_.embedding_width;
   const InputRows input = shared_input(width);
   Forms forms;
-  if (!batch_.embeddings) {
-    (kernels::takes_quantized_input(weights_[step.weight].type) ? forms.blocks : forms.floats) = true;
-  }
+  if (!batch_.embeddings) forms.add(weights_[step.weight].type);
   share(wanted, 4, worker, [&](uint32_t begin, uint32_t end) {
     for (uint32_t i = begin; i < end; ++i) {
       const float* const values = slot(step.in, batch_.output_rows[i]);

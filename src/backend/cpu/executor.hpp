@@ -10,6 +10,7 @@
 #include "backend/backend.hpp"
 #include "backend/cpu/layout.hpp"
 #include "base/thread_team.hpp"
+#include "kernels/kernels.hpp"
 
 namespace mullama::backend::cpu {
 
@@ -27,17 +28,25 @@ class Executor {
   Status run();
 
  private:
-  /// Rows of a matrix product's input, in both forms.
+  /// Rows of a matrix product's input, in every form.
   struct InputRows {
     std::byte* data = nullptr;
     size_t stride = 0;
     uint32_t width = 0;
     [[nodiscard]] float* floats(uint32_t row) const { return reinterpret_cast<float*>(data + row * stride); }
+    [[nodiscard]] uint16_t* bfloats(uint32_t row) const;
     [[nodiscard]] kernels::ActivationBlock* blocks(uint32_t row) const;
+    [[nodiscard]] const void* form(kernels::InputForm form) const;
   };
-  struct Forms {
-    bool floats = false;
-    bool blocks = false;
+  /// The forms that some products need of one input.
+  class Forms {
+   public:
+    void add(gguf::TensorType type) { bits_ |= bit(kernels::input_form(type)); }
+    [[nodiscard]] bool has(kernels::InputForm form) const { return (bits_ & bit(form)) != 0; }
+
+   private:
+    static unsigned bit(kernels::InputForm form) { return 1u << static_cast<unsigned>(form); }
+    unsigned bits_ = 0;
   };
   struct Product {
     const Matrix* matrix = nullptr;
@@ -49,6 +58,8 @@ class Executor {
     size_t output_stride = 0;
     float scale = 1;
     bool accumulate = false;
+
+    [[nodiscard]] const uint8_t* row(uint32_t index) const;
   };
 
   void execute(unsigned worker);
@@ -102,8 +113,11 @@ class Executor {
   void prepare(const float* values, NormRef norm, Forms forms, const InputRows& rows, uint32_t row) const;
   void prepare_gated(const float* gate, const float* up, kernels::Activation activation, Forms forms,
                      const InputRows& rows, uint32_t row) const;
+  void round_and_quantize(const float* values, Forms forms, const InputRows& rows, uint32_t row) const;
   [[nodiscard]] uint32_t rows_a_piece(const Product& product) const;
-  void compute(const Product& product, uint32_t begin, uint32_t end, unsigned worker) const;
+  /// Rows [begin, end). `next` and `asked` are those of MatmulArgs.
+  void compute(const Product& product, uint32_t begin, uint32_t end, unsigned worker,
+               const uint8_t* next = nullptr, bool asked = false) const;
   void share_products(std::span<const Product> products, unsigned worker);
 
   const kernels::KernelTable& kernels_;

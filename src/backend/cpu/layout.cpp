@@ -26,27 +26,38 @@ class Placer {
 
 }  // namespace
 
-size_t input_row_bytes(uint32_t width) {
-  const size_t floats = round_up(size_t{width} * sizeof(float), kAlignment);
-  const size_t blocks =
-      round_up(ceil_div(width, kernels::kActivationGroup) * sizeof(kernels::ActivationBlock), kAlignment);
-  return floats + blocks;
+InputRowLayout input_row_layout(uint32_t width, bool bfloats) {
+  Placer placer;
+  placer.place(size_t{width} * sizeof(float));
+  InputRowLayout layout;
+  layout.blocks = placer.place(ceil_div(width, kernels::kActivationGroup) * sizeof(kernels::ActivationBlock));
+  layout.bfloats = placer.place(bfloats ? size_t{width} * sizeof(uint16_t) : 0);
+  // Products walk down a column of rows: an odd number of cache lines spreads them over a cache's sets.
+  layout.bytes = placer.end() | kAlignment;
+  return layout;
+}
+
+bool takes_bfloats(const std::vector<Matrix>& weights) {
+  return std::any_of(weights.begin(), weights.end(), [](const Matrix& matrix) {
+    return kernels::input_form(matrix.type) == kernels::InputForm::bfloats;
+  });
 }
 
 MoeLayout moe_layout(const MoeStep& step, const std::vector<Matrix>& weights, uint32_t max_tokens) {
   const size_t assignments = size_t{max_tokens} * step.used;
   const uint32_t ff = weights[step.up_weight].rows;
   const uint32_t embd = weights[step.down_weight].rows;
+  const bool bfloats = takes_bfloats(weights);
   MoeLayout at;
   Placer placer;
   at.logits = placer.place(size_t{max_tokens} * step.experts * sizeof(float));
   at.assignments = placer.place(assignments * sizeof(MoeAssignment));
   at.expert_begin = placer.place((size_t{step.experts} + 1) * sizeof(uint32_t));
   at.slots = placer.place(assignments * sizeof(uint32_t));
-  at.gathered = placer.place(assignments * input_row_bytes(weights[step.up_weight].cols));
+  at.gathered = placer.place(assignments * input_row_layout(weights[step.up_weight].cols, bfloats).bytes);
   at.gate = placer.place(assignments * ff * sizeof(float));
   at.up = placer.place(assignments * ff * sizeof(float));
-  at.down_input = placer.place(assignments * input_row_bytes(ff));
+  at.down_input = placer.place(assignments * input_row_layout(ff, bfloats).bytes);
   at.down = placer.place(assignments * embd * sizeof(float));
   at.total = placer.end();
   return at;
@@ -68,7 +79,8 @@ ScratchLayout ScratchLayout::of(const Program& program, const std::vector<Matrix
   Placer placer;
   layout.activations = placer.place(size_t{max_tokens} * program.activation_width * sizeof(float));
   const uint32_t widest = program.widest_input(weights);
-  layout.input_stride = input_row_bytes(widest);
+  layout.bfloats = takes_bfloats(weights);
+  layout.input_stride = input_row_layout(widest, layout.bfloats).bytes;
   layout.inputs = placer.place(size_t{max_tokens} * layout.input_stride);
   size_t rope_floats = 0;
   for (const RopeTable& rope : program.ropes) rope_floats += size_t{max_tokens} * rope.dims;

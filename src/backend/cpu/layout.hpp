@@ -18,10 +18,11 @@ inline constexpr uint32_t kRoundRanges = 8;
 /// Where things lie in the scratch buffer, in bytes. The plan and the run use the same layout.
 struct ScratchLayout {
   size_t activations = 0;  ///< f32 [max_tokens][activation_width]
-  size_t inputs = 0;       ///< Rows of a matrix product's input: floats, then activation blocks.
+  size_t inputs = 0;       ///< Rows of a matrix product's input, input_row_layout of the widest.
   size_t input_stride = 0;
-  size_t rope = 0;    ///< For each table f32 [max_tokens][dims]: a token's cosines, then its sines.
-  size_t attend = 0;  ///< Running and partial states of split attention.
+  bool bfloats = false;  ///< Whether those rows have room to be rounded.
+  size_t rope = 0;       ///< For each table f32 [max_tokens][dims]: a token's cosines, then its sines.
+  size_t attend = 0;     ///< Running and partial states of split attention.
   size_t attend_tasks = 0;
   size_t attend_state_bytes = 0;
   size_t moe = 0;
@@ -33,8 +34,16 @@ struct ScratchLayout {
                                         uint32_t max_tokens, unsigned threads);
 };
 
-/// A row of a matrix product's input: `width` floats, then the same row quantized.
-[[nodiscard]] size_t input_row_bytes(uint32_t width);
+/// A row of a matrix product's input: `width` floats, then the same row quantized and rounded.
+struct InputRowLayout {
+  size_t blocks = 0;
+  size_t bfloats = 0;
+  size_t bytes = 0;
+};
+/// Without `bfloats` there is no room for the row rounded, which is the last.
+[[nodiscard]] InputRowLayout input_row_layout(uint32_t width, bool bfloats);
+/// Whether any weight takes its input rounded.
+[[nodiscard]] bool takes_bfloats(const std::vector<Matrix>& weights);
 
 struct MoeAssignment {
   uint32_t row = 0;

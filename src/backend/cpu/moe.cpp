@@ -79,12 +79,12 @@ void Executor::operator()(const MoeStep& step, unsigned worker) {
   const uint32_t embd = down_matrix.rows;
   const MoeLayout at = moe_layout(step, weights_, rows_);
   std::byte* const memory = base_ + layout_.moe;
-  const bool expert_blocks =
-      kernels::takes_quantized_input(gate_matrix.type) || kernels::takes_quantized_input(up_matrix.type);
-  const bool down_blocks = kernels::takes_quantized_input(down_matrix.type);
 
   const InputRows input = shared_input(width);
-  const Forms forms{true, expert_blocks || kernels::takes_quantized_input(router.type)};
+  Forms forms;
+  for (const Matrix* matrix : {&router, &gate_matrix, &up_matrix}) forms.add(matrix->type);
+  Forms down_forms;
+  down_forms.add(down_matrix.type);
   share(rows_, 4, worker, [&](uint32_t begin, uint32_t end) {
     for (uint32_t row = begin; row < end; ++row) prepare(slot(step.in, row), step.norm, forms, input, row);
   });
@@ -106,7 +106,7 @@ void Executor::operator()(const MoeStep& step, unsigned worker) {
   const auto* const begin_of = at_offset<const uint32_t>(memory, at.expert_begin);
   const auto* const slots = at_offset<const uint32_t>(memory, at.slots);
   const uint32_t count = rows_ * step.used;
-  const InputRows gathered{memory + at.gathered, input_row_bytes(width), width};
+  const InputRows gathered{memory + at.gathered, input_row_layout(width, layout_.bfloats).bytes, width};
   share(count, 4, worker, [&](uint32_t begin, uint32_t end) {
     for (uint32_t a = begin; a < end; ++a) {
       std::memcpy(gathered.data + a * gathered.stride, input.data + assignments[a].row * input.stride,
@@ -152,11 +152,10 @@ void Executor::operator()(const MoeStep& step, unsigned worker) {
     compute(expert_product(up_matrix, gathered, expert, up_bias, up), begin, end, worker);
   });
 
-  const InputRows middle{memory + at.down_input, input_row_bytes(ff), ff};
+  const InputRows middle{memory + at.down_input, input_row_layout(ff, layout_.bfloats).bytes, ff};
   share(count, 4, worker, [&](uint32_t begin, uint32_t end) {
     for (uint32_t a = begin; a < end; ++a) {
-      prepare_gated(gate + size_t{a} * ff, up + size_t{a} * ff, step.activation, {true, down_blocks}, middle,
-                    a);
+      prepare_gated(gate + size_t{a} * ff, up + size_t{a} * ff, step.activation, down_forms, middle, a);
     }
   });
   barrier(worker);

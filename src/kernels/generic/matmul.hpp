@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/generic/matmul_bfloats.hpp"
 #include "kernels/generic/matmul_blocks.hpp"
 #include "kernels/generic/matmul_floats.hpp"
 
@@ -39,7 +40,7 @@ void matmul(const MatmulArgs& args) {
     case 23:
       return matmul_blocks<L, TileIQ4_XS>(args);
     case 30:
-      return matmul_floats<L, RowBF16<L>>(args);
+      return matmul_bfloats<L>(args);
     case 39:
       return matmul_blocks<L, TileMXFP4>(args);
     default:

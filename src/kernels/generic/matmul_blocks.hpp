@@ -144,7 +144,7 @@ template <class L>
 
 /// For one or two input columns tiles are not worth their stores: each half block meets the columns as soon
 /// as it is unpacked, and only the integer dots and the scales wait for their turn in the chain.
-template <class L, class Kind, int kColumns, uint32_t kHalfBytes>
+template <class L, class Kind, int kColumns, uint32_t kAskHalf>
 struct DotSink {
   using F = typename L::F;
   using I = typename L::I;
@@ -152,8 +152,7 @@ struct DotSink {
   static constexpr int kMostBlocks = 8;
 
   const ActivationBlock* in[kColumns];
-  const uint8_t*
-      ask;  ///< Bytes to come: kHalfBytes are asked for with each half block, so that memory never rests.
+  const uint8_t* ask;  ///< Bytes to come: kAskHalf lines with each half block, so that memory never rests.
   I dots[kMostBlocks][2][kColumns];
   F scales[kMostBlocks][Kind::groups];
   F minimums[Kind::minimum ? kMostBlocks : 1][Kind::groups];
@@ -161,8 +160,7 @@ struct DotSink {
   [[gnu::always_inline]] inline void scale(int block, int group, const F& x) { scales[block][group] = x; }
   [[gnu::always_inline]] inline void minimum(int block, int group, const F& x) { minimums[block][group] = x; }
   [[gnu::always_inline]] inline void half(int block, int half, const I* quads) {
-    for (uint32_t at = 0; at < kHalfBytes; at += 64) __builtin_prefetch(ask + at, 0, 2);
-    ask += kHalfBytes;
+    ask_for(kAskHalf);
     typename Dot::Weights weights[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) weights[k] = Dot::weights(quads[k]);
@@ -180,6 +178,10 @@ struct DotSink {
       }
       dots[block][half][c] = total;
     }
+  }
+
+  [[gnu::always_inline]] inline void ask_for(uint32_t lines) {
+    for (uint32_t i = 0; i < lines; ++i, ask += 64) __builtin_prefetch(ask);
   }
 
   /// Continues the chains with `blocks` blocks and moves on in the input.
@@ -227,111 +229,79 @@ struct KindOf {
   using Kind = TileKind<kShape.bits <= 4 ? 4 : kShape.bits, kShape.offset, kShape.groups, kShape.has_minimum>;
 };
 
-/// Copies 16 rows of weights from memory in the order in which they lie there, a little at a time: memory is
-/// fastest when it is read in order, but a tile takes a few bytes of each row in turn.
-class RowStage {
- public:
-  /// Bytes from one row to the next in the stage: an odd number of cache lines spreads rows over a cache's
-  /// sets.
-  static constexpr size_t stride(size_t bytes) { return ((bytes + 63) / 64 | 1) * 64; }
-
-  /// Starts on `rows` rows of `bytes` bytes; rows up to 16 become zeros.
-  [[gnu::always_inline]] inline void start(const uint8_t* from, size_t from_stride, uint32_t rows,
-                                           size_t bytes, uint8_t* to) {
-    from_ = from;
-    to_ = to;
-    skip_ = from_stride - bytes;
-    skip_to_ = stride(bytes) - bytes;
-    bytes_ = bytes;
-    left_ = bytes;
-    rows_ = rows;
-    for (uint32_t r = rows; r < kLanes; ++r) __builtin_memset(to + r * stride(bytes), 0, bytes);
-  }
-
-  /// What to ask memory for while the last bytes are computed.
-  [[nodiscard]] [[gnu::always_inline]] inline const uint8_t* ahead() const { return from_ + kAhead; }
-
-  /// Copies the next `bytes` bytes or what is left.
-  [[gnu::always_inline]] inline void advance(size_t bytes) {
-    while (rows_ > 0) {
-      size_t now = left_ < bytes ? left_ : bytes;
-      bytes -= now;
-      left_ -= now;
-      for (; now >= 64; now -= 64, from_ += 64, to_ += 64) __builtin_memcpy(to_, from_, 64);
-      if (now > 0) {
-        __builtin_memcpy(to_, from_, now);
-        from_ += now;
-        to_ += now;
-      }
-      if (left_ > 0) return;
-      from_ += skip_;
-      to_ += skip_to_;
-      left_ = bytes_;
-      --rows_;
-    }
-  }
-
- private:
-  static constexpr size_t kAhead = 4096;
-  const uint8_t* from_ = nullptr;
-  uint8_t* to_ = nullptr;
-  size_t skip_ = 0;
-  size_t skip_to_ = 0;
-  size_t bytes_ = 0;
-  size_t left_ = 0;
-  uint32_t rows_ = 0;
+/// How many lines of memory few columns ask for with each half block and with each file block of 16 rows.
+template <TileShape kShape>
+struct AskPlan {
+  static constexpr uint32_t kUnit = (kLanes * kShape.file_bytes + 63) / 64;
+  static constexpr uint32_t kHalf = kUnit / (2 * kShape.blocks);
+  static constexpr uint32_t kRest = kUnit - kHalf * 2 * kShape.blocks;
 };
 
-/// Few columns: a single pass over memory, 16 rows at a time. While a part of some rows is computed, the
-/// following one is copied into the other half of the workspace.
+/// Sixteen rows by kColumns columns, `units` file blocks of each row; asks for as many bytes from `ask` on.
 template <class L, template <class> class TileType, int kColumns>
-[[gnu::noinline]] void stream_blocks(const MatmulArgs& args, uint32_t first) {
+[[gnu::noinline]] void stream_rows(const uint8_t* from, size_t stride, uint32_t units,
+                                   const ActivationBlock* const* input, const uint8_t* ask,
+                                   typename L::F* sums) {
   constexpr TileShape kShape = TileType<L>::kShape;
-  using Kind = typename KindOf<L, TileType>::Kind;
-  constexpr uint32_t kPartUnits = BlockPlan::kStageBytes / kShape.file_bytes;  // Of each row in a stage.
-  const size_t stride = args.weight.row_bytes;
-  const uint32_t units = args.weight.cols / (32 * kShape.blocks);
-  const uint8_t* const input = static_cast<const uint8_t*>(args.input) + first * args.input_stride;
+  using Ask = AskPlan<kShape>;
+  DotSink<L, typename KindOf<L, TileType>::Kind, kColumns, Ask::kHalf> sink;
+  sink.ask = ask;
+  typename L::F acc[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    sink.in[c] = input[c];
+    acc[c] = sums[c];
+  }
+  for (uint32_t unit = 0; unit < units; ++unit, from += kShape.file_bytes) {
+    TileType<L>::unpack(from, stride, sink);
+    sink.ask_for(Ask::kRest);
+    sink.finish(static_cast<int>(kShape.blocks), acc);
+  }
+  for (int c = 0; c < kColumns; ++c) sums[c] = acc[c];
+}
 
-  RowStage stage;
-  uint8_t* halves[2] = {args.workspace, args.workspace + BlockPlan::kStageHalf};
-  uint32_t half = 0;
-  const auto start = [&](uint32_t row, uint32_t unit, uint8_t * to) __attribute__((always_inline)) {
-    if (row >= args.row_end) return false;
-    const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
-    const uint32_t count = units - unit < kPartUnits ? units - unit : kPartUnits;
-    stage.start(args.weight.data + row * stride + size_t{unit} * kShape.file_bytes, stride, rows,
-                size_t{count} * kShape.file_bytes, to);
-    return true;
-  };
-  if (start(args.row_begin, 0, halves[0])) stage.advance(SIZE_MAX);
+/// Few columns: 16 rows side by side, straight from the file. Memory is fastest when it is read in order, but
+/// a tile takes a few bytes of each row in turn: so the bytes one and a half times 16 rows further on are
+/// asked for in the order in which they lie, and past the end those that the thread will read next.
+template <class L, template <class> class TileType, int kColumns>
+[[gnu::noinline]] void stream_blocks(const MatmulArgs& args) {
+  constexpr TileShape kShape = TileType<L>::kShape;
+  const size_t stride = args.weight.row_bytes;
+  const size_t half = kLanes * stride / 2;
+  const uint32_t units = args.weight.cols / (32 * kShape.blocks);
+  const uint8_t* const begin = args.weight.data + args.row_begin * stride;
+  const uint8_t* const end = args.weight.data + args.row_end * stride;
+  // Without anything to come, what is here already is asked for again.
+  const uint8_t* const next = args.next != nullptr ? args.next : begin;
+  const auto ask = [&](const uint8_t* p) { return p < end ? p : next + (p - end); };
+  if (!args.asked) {
+    for (const uint8_t* p = begin; p < end && p < begin + 3 * half; p += 64) __builtin_prefetch(p);
+  }
   for (uint32_t row = args.row_begin; row < args.row_end; row += kLanes) {
     const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
-    typename L::F acc[kColumns];
-    for (int c = 0; c < kColumns; ++c) acc[c] = L::splat(0.0f);
-    for (uint32_t unit = 0; unit < units; unit += kPartUnits) {
-      const uint32_t count = units - unit < kPartUnits ? units - unit : kPartUnits;
-      const bool ends = unit + kPartUnits >= units;
-      start(ends ? row + kLanes : row, ends ? 0 : unit + kPartUnits, halves[half ^ 1]);
-      const uint8_t* from = halves[half];
-      const size_t from_stride = RowStage::stride(size_t{count} * kShape.file_bytes);
-      DotSink<L, Kind, kColumns, kLanes * kShape.file_bytes / (2 * kShape.blocks)> sink;
-      for (int c = 0; c < kColumns; ++c) {
-        sink.in[c] =
-            reinterpret_cast<const ActivationBlock*>(input + static_cast<size_t>(c) * args.input_stride) +
-            unit * kShape.blocks;
-      }
-      for (uint32_t u = 0; u < count; ++u, from += kShape.file_bytes) {
-        stage.advance(kLanes * kShape.file_bytes);
-        sink.ask = stage.ahead();
-        TileType<L>::unpack(from, from_stride, sink);
-        sink.finish(static_cast<int>(kShape.blocks), acc);
-      }
-      stage.advance(SIZE_MAX);
-      half ^= 1;
+    const uint8_t* const from = args.weight.data + row * stride;
+    const ActivationBlock* input[kColumns];
+    typename L::F sums[kColumns];
+    for (uint32_t c = 0; c < kColumns; ++c) {
+      input[c] = reinterpret_cast<const ActivationBlock*>(static_cast<const uint8_t*>(args.input) +
+                                                          c * args.input_stride);
+      sums[c] = L::splat(0.0f);
     }
-    for (int c = 0; c < kColumns; ++c)
-      write_rows<L>(args, row, rows, first + static_cast<uint32_t>(c), acc[c]);
+    const auto stream = [&](const uint8_t* tile, size_t tile_stride, uint32_t count, const uint8_t* asked) {
+      stream_rows<L, TileType, kColumns>(tile, tile_stride, count, input, asked, sums);
+      for (uint32_t c = 0; c < kColumns; ++c) input[c] += count * kShape.blocks;
+    };
+    if (rows == kLanes) {
+      const uint32_t first = units / 2;
+      stream(from, stride, first, ask(from + 3 * half));
+      stream(from + size_t{first} * kShape.file_bytes, stride, units - first, ask(from + 4 * half));
+    } else {
+      for (uint32_t unit = 0; unit < units; ++unit) {
+        const size_t padded = pad_rows(from + size_t{unit} * kShape.file_bytes, stride, rows,
+                                       kShape.file_bytes, args.workspace);
+        stream(args.workspace, padded, 1, ask(end));
+      }
+    }
+    for (uint32_t c = 0; c < kColumns; ++c) write_rows<L>(args, row, rows, c, sums[c]);
   }
 }
 
@@ -427,8 +397,9 @@ template <class L, template <class> class TileType>
 
 template <class L, template <class> class TileType>
 void matmul_blocks(const MatmulArgs& args) {
-  if (args.columns == 1) return stream_blocks<L, TileType, 1>(args, 0);
-  if (args.columns == 2) return stream_blocks<L, TileType, 2>(args, 0);
+  static_assert(kStreamColumns == 2);
+  if (args.columns == 1) return stream_blocks<L, TileType, 1>(args);
+  if (args.columns == 2) return stream_blocks<L, TileType, 2>(args);
   for (uint32_t first = 0; first < args.columns; first += BlockPlan::kSumColumns) {
     const uint32_t left = args.columns - first;
     tile_blocks<L, TileType>(args, first, left < BlockPlan::kSumColumns ? left : BlockPlan::kSumColumns);

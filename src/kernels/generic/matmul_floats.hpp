@@ -19,11 +19,6 @@ struct RowF16 {
   static constexpr uint32_t kBytes = 2;
   [[gnu::always_inline]] static inline typename L::F load(const uint8_t* p) { return L::load_half(p); }
 };
-template <class L>
-struct RowBF16 {
-  static constexpr uint32_t kBytes = 2;
-  [[gnu::always_inline]] static inline typename L::F load(const uint8_t* p) { return L::load_bfloat(p); }
-};
 
 /// sums[row][column] += rows . columns over n columns of weights; a lane takes every 16th. Asks meanwhile for
 /// as many bytes from `next` on as the rows have.
@@ -73,6 +68,12 @@ template <class L>
   return reinterpret_cast<const float*>(static_cast<const uint8_t*>(args.input) + column * args.input_stride);
 }
 
+/// What the thread reads after `count` rows from `row` on.
+[[maybe_unused]] inline const uint8_t* rows_after(const MatmulArgs& args, uint32_t row, uint32_t count) {
+  if (row + count >= args.row_end && args.next != nullptr) return args.next;
+  return args.weight.data + (row + count) * args.weight.row_bytes;
+}
+
 /// Straight from the file: a column at a time, kRows rows at once.
 template <class L, class Row, int kRows>
 [[gnu::noinline]] void float_rows(const MatmulArgs& args, uint32_t row) {
@@ -84,7 +85,7 @@ template <class L, class Row, int kRows>
     const float* column = float_column(args, c);
     typename L::F sums[kRows][1];
     for (int r = 0; r < kRows; ++r) sums[r][0] = L::splat(0.0f);
-    const uint8_t* next = rows[0] + (c == 0 ? kRows * args.weight.row_bytes : 0);
+    const uint8_t* next = c == 0 ? rows_after(args, row, kRows) : rows[0];
     dot_lanes<L, Row, kRows, 1>(rows, &column, args.weight.cols, next, sums);
     for (int r = 0; r < kRows; ++r) write_one<L>(args, row + static_cast<uint32_t>(r), c, L::sum(sums[r][0]));
   }

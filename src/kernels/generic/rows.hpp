@@ -29,6 +29,25 @@ template <class L>
 }
 
 template <class L>
+[[gnu::always_inline]] inline void store_bfloat(void* out, typename L::F x) {
+  // Rounds to nearest even; a NaN loses its low bits, but stays one.
+  const typename L::I bits = L::as_int(x);
+  const typename L::I odd = L::and_int(L::template shr<16>(bits), L::splat_int(1));
+  const typename L::I rounded = L::add_int(bits, L::add_int(odd, L::splat_int(0x7fff)));
+  L::store_words(static_cast<uint16_t*>(out), L::template shr<16>(rounded));
+}
+
+template <class L>
+void round_row(const float* x, uint16_t* out, uint32_t n) {
+  for_lanes(
+      n, [&](uint32_t i, uint32_t count) __attribute__((always_inline)) {
+        uint16_t words[kLanes];
+        store_bfloat<L>(count == kLanes ? out + i : words, load_lanes<L>(x + i, count));
+        if (count < kLanes) __builtin_memcpy(out + i, words, count * sizeof(uint16_t));
+      });
+}
+
+template <class L>
 void rms_norm(const float* x, const float* weight, float eps, float* out, uint32_t n) {
   using F = typename L::F;
   F squares = L::splat(0.0f);

@@ -48,15 +48,6 @@ template <class L>
   return block;
 }
 
-template <class L>
-[[gnu::always_inline]] inline void store_bfloat(void* out, typename L::F x) {
-  // Rounds to nearest even; a NaN loses its low bits, but stays one.
-  const typename L::I bits = L::as_int(x);
-  const typename L::I odd = L::and_int(L::template shr<16>(bits), L::splat_int(1));
-  const typename L::I rounded = L::add_int(bits, L::add_int(odd, L::splat_int(0x7fff)));
-  L::store_words(static_cast<uint16_t*>(out), L::template shr<16>(rounded));
-}
-
 /// Bytes of one position's row of one head.
 [[maybe_unused]] inline size_t kv_bytes(KvType type, uint32_t dim) {
   switch (type) {

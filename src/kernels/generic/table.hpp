@@ -11,6 +11,7 @@ constexpr KernelTable make_table(const char* isa, void (*matmul)(const MatmulArg
   return {
       .isa = isa,
       .quantize_row = quantize_row<L>,
+      .round_row = round_row<L>,
       .matmul = matmul,
       .rms_norm = rms_norm<L>,
       .rope = rope<L>,

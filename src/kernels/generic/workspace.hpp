@@ -19,12 +19,7 @@ struct BlockPlan {
   static constexpr size_t kTileBytes = size_t{kPieceBlocks} * kLargestBlock;
   static constexpr size_t kSumsAt = kTiles * kTileBytes;
   static constexpr size_t kTailAt = kSumsAt + size_t{kSumColumns} * kTiles * kLanes * sizeof(float);
-  /// Few columns use it instead for two stages of 16 rows, of so many bytes each at most.
-  static constexpr uint32_t kStageBytes = 9216;
-  static constexpr size_t kStageHalf = size_t{kLanes} * (kStageBytes + 64);
-
-  static constexpr size_t kManyBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
-  static constexpr size_t kBytes = kManyBytes > 2 * kStageHalf ? kManyBytes : 2 * kStageHalf;
+  static constexpr size_t kBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
 };
 
 /// Matrix products with F32, F16 and BF16 weights.
@@ -34,6 +29,13 @@ struct FloatPlan {
   static constexpr uint32_t kColumns = 96;  ///< Input columns whose lane sums the workspace holds.
   static constexpr size_t kSumsAt = size_t{kRows} * kPiece * sizeof(float);
   static constexpr size_t kBytes = kSumsAt + size_t{kRows} * kColumns * kLanes * sizeof(float);
+};
+
+/// Matrix products with BF16 weights.
+struct BfloatPlan {
+  static constexpr uint32_t kPiece = 1024;  ///< Columns of weights that meet all input columns in turn.
+  static constexpr uint32_t kColumns = 96;  ///< Input columns whose lane sums the workspace holds.
+  static constexpr size_t kBytes = size_t{kColumns} * kLanes * kLanes * sizeof(float);
 };
 
 /// Attention: scores, quantized queries, then converted keys or values.

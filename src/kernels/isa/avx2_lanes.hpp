@@ -3,6 +3,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernels/isa/mxcsr.hpp"
+
 namespace mullama::kernels {
 namespace {
 
@@ -302,6 +304,25 @@ struct Avx2Lanes {
   }
   MULLAMA_LANE __m256 fma_register(__m256 x, __m256 y, __m256 z) {
     return _mm256_fmadd_ps(x, y, z);
+  }
+
+  /// Odd bf16 numbers are the upper halves of words, even ones the lower halves.
+  using Bfloats = __m256;
+  static constexpr int kBfloatSteps = 2;
+  template <int step>
+  MULLAMA_LANE __m256 load_bfloats(const uint8_t* p) {
+    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    if constexpr (step == 1) return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+    return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int32_t>(0xffff0000))));
+  }
+  MULLAMA_LANE __m256 dot_bfloats(__m256 sum, __m256 weights, __m256 input) {
+    return _mm256_fmadd_ps(weights, input, sum);
+  }
+  MULLAMA_LANE unsigned flush_subnormals() {
+    return flush_by_mxcsr();
+  }
+  MULLAMA_LANE void restore(unsigned state) {
+    set_mxcsr(state);
   }
 
   static constexpr int kAccumulators = 4;

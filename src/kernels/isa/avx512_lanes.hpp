@@ -3,6 +3,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernels/isa/mxcsr.hpp"
+
 namespace mullama::kernels {
 namespace {
 
@@ -289,6 +291,53 @@ struct Avx512Lanes {
   }
   MULLAMA_LANE __m512 fma_register(__m512 x, __m512 y, __m512 z) {
     return _mm512_fmadd_ps(x, y, z);
+  }
+
+  /// Odd bf16 numbers are the upper halves of words, even ones the lower halves.
+  using Bfloats = __m512;
+  static constexpr int kBfloatSteps = 2;
+  template <int step>
+  MULLAMA_LANE __m512 load_bfloats(const uint8_t* p) {
+    const I words = load_int(p);
+    if constexpr (step == 1) return as_float(shl<16>(words)).v;
+    return as_float(and_int(words, splat_int(static_cast<int32_t>(0xffff0000)))).v;
+  }
+  MULLAMA_LANE __m512 dot_bfloats(__m512 sum, __m512 weights, __m512 input) {
+    return _mm512_fmadd_ps(weights, input, sum);
+  }
+  MULLAMA_LANE unsigned flush_subnormals() {
+    return flush_by_mxcsr();
+  }
+  MULLAMA_LANE void restore(unsigned state) {
+    set_mxcsr(state);
+  }
+
+  /// The sums of 16 runs of 16 lanes: four times the halves of two registers are added, which then holds
+  /// both.
+  MULLAMA_LANE F lane_sums(const float* p) {
+    __m512 x[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) x[i] = _mm512_loadu_ps(p + 16 * i);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const int at = i / 4 * 8 + i % 4;
+      x[at] = _mm512_add_ps(_mm512_maskz_shuffle_f32x4(kAll, x[at], x[at + 4], 0x44),
+                            _mm512_maskz_shuffle_f32x4(kAll, x[at], x[at + 4], 0xee));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm512_add_ps(_mm512_maskz_shuffle_f32x4(kAll, x[i], x[i + 8], 0x88),
+                           _mm512_maskz_shuffle_f32x4(kAll, x[i], x[i + 8], 0xdd));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 4; i += 2) {
+      const __m512d a = _mm512_castps_pd(x[i]);
+      const __m512d b = _mm512_castps_pd(x[i + 1]);
+      x[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_maskz_unpacklo_pd(0xff, a, b)),
+                           _mm512_castpd_ps(_mm512_maskz_unpackhi_pd(0xff, a, b)));
+    }
+    return {_mm512_add_ps(_mm512_maskz_shuffle_ps(kAll, x[0], x[2], 0x88),
+                          _mm512_maskz_shuffle_ps(kAll, x[0], x[2], 0xdd))};
   }
 
   static constexpr int kAccumulators = 16;

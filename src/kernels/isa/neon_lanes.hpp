@@ -323,6 +323,32 @@ struct NeonLanes {
     return vfmaq_f32(z, x, y);
   }
 
+  /// Odd bf16 numbers are the upper halves of words, even ones the lower halves.
+  using Bfloats = float32x4_t;
+  static constexpr int kBfloatSteps = 2;
+  template <int step>
+  MULLAMA_LANE float32x4_t load_bfloats(const uint8_t* p) {
+    const uint32x4_t words = vreinterpretq_u32_u8(load_16(p));
+    if constexpr (step == 1) return vreinterpretq_f32_u32(vshlq_n_u32(words, 16));
+    return vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000u)));
+  }
+  MULLAMA_LANE float32x4_t dot_bfloats(float32x4_t sum, float32x4_t weights, float32x4_t input) {
+    return vfmaq_f32(sum, weights, input);
+  }
+
+  /// From now on subnormal operands and results of this thread's arithmetic are zero; returns the state
+  /// before.
+  MULLAMA_LANE uint64_t flush_subnormals() {
+    constexpr uint64_t kFlushToZero = uint64_t{1} << 24;
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    restore(before | kFlushToZero);
+    return before;
+  }
+  MULLAMA_LANE void restore(uint64_t state) {
+    __asm__ volatile("msr fpcr, %0" : : "r"(state) : "memory");
+  }
+
   static constexpr int kAccumulators = 4;
 
   /// sdot takes signed bytes: those under 2^7 are signed already, larger ones have their top bit flipped.

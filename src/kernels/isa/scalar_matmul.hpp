@@ -269,13 +269,6 @@ struct TypeF16 {
   }
 };
 
-struct TypeBF16 {
-  static float at(const uint8_t* row, uint32_t i) {
-    return __builtin_bit_cast(float, static_cast<uint32_t>(ScalarLanes::word_at(row + size_t{2} * i, 0))
-                                         << 16);
-  }
-};
-
 template <class Type>
 void matmul_floats(const MatmulArgs& args) {
   for (uint32_t row = args.row_begin; row < args.row_end; ++row) {
@@ -286,6 +279,37 @@ void matmul_floats(const MatmulArgs& args) {
       ScalarLanes::F sums = ScalarLanes::splat(0.0f);
       for (uint32_t i = 0; i < args.weight.cols; ++i) {
         sums.v[i % kLanes] = __builtin_fmaf(Type::at(data, i), input[i], sums.v[i % kLanes]);
+      }
+      write_output(args, row, column, ScalarLanes::sum(sums));
+    }
+  }
+}
+
+/// Subnormal numbers as zero, as vdpbf16ps takes and gives them.
+float flushed(float x) {
+  return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0.0f, x) : x;
+}
+
+float bfloat_at(const uint8_t* row, uint32_t i) {
+  const uint32_t bits = ScalarLanes::word_at(row + size_t{2} * i, 0);
+  return flushed(__builtin_bit_cast(float, bits << 16));
+}
+
+void matmul_bfloats(const MatmulArgs& args) {
+  for (uint32_t row = args.row_begin; row < args.row_end; ++row) {
+    const uint8_t* data = args.weight.data + row * args.weight.row_bytes;
+    for (uint32_t column = 0; column < args.columns; ++column) {
+      const auto* input = static_cast<const uint8_t*>(args.input) + column * args.input_stride;
+      ScalarLanes::F sums = ScalarLanes::splat(0.0f);
+      for (uint32_t pair = 0; pair < args.weight.cols; pair += 2) {
+        float& sum = sums.v[pair / 2 % kLanes];
+        for (uint32_t step = 0; step < 2; ++step) {
+          const uint32_t i = pair + 1 - step;
+          const bool inside = i < args.weight.cols;
+          const float weight = inside ? bfloat_at(data, i) : 0.0f;
+          const float value = inside ? bfloat_at(input, i) : 0.0f;
+          sum = flushed(__builtin_fmaf(weight, value, sum));
+        }
       }
       write_output(args, row, column, ScalarLanes::sum(sums));
     }
@@ -323,7 +347,7 @@ void scalar_matmul(const MatmulArgs& args) {
     case 23:
       return matmul_blocks<TypeIQ4_XS>(args);
     case 30:
-      return matmul_floats<TypeBF16>(args);
+      return matmul_bfloats(args);
     case 39:
       return matmul_blocks<TypeMXFP4>(args);
     default:

@@ -18,7 +18,6 @@ uint64_t read(const std::byte* data, size_t bytes) {
 
 }  // namespace
 
-constinit const Probe kAvx512VnniBf16Probe{"avx512vnni", probe_int8<Avx512Bf16>, probe_bf16<Avx512Bf16>,
-                                           read};
+constinit const Probe kAvx512Bf16Probe{"avx512bf16", probe_int8<Avx512Bf16>, probe_bf16<Avx512Bf16>, read};
 
 }  // namespace mullama::kernels

@@ -10,7 +10,7 @@ extern const Probe kAvxVnniProbe;
 extern const Probe kAvx512Probe;
 extern const Probe kAvx512VnniProbe;
 /// The same as kAvx512VnniProbe where the CPU also has dots of bfloat16.
-extern const Probe kAvx512VnniBf16Probe;
+extern const Probe kAvx512Bf16Probe;
 extern const Probe kNeonProbe;
 
 }  // namespace mullama::kernels
