@@ -283,7 +283,7 @@ Result<std::string> MemoryFailure::ask(Question question, bool unload) {
   }
   GenerationRequest request;
   request.model = "tiny";
-  request.prompt = TextPrompt{"the and of words that go on for more than a batch of tokens", true, true, {}};
+  request.prompt = TextPrompt{"the and of words that go on for more than a batch of tokens", true, true};
   request.sampler.temperature = 0;
   request.max_tokens = 4;
   request.stop = {"a stop string that never comes"};
