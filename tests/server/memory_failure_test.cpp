@@ -150,7 +150,6 @@ void gather(const Json& value, std::string_view key, std::string& said) {
   } else if (key == "response" || key == "content" || key == "text" || key == "delta" || key == "piece" ||
              key == "embedding" || key == "embeddings" || key == "output_text") {
     said += value.is_string() ? value.get<std::string>() : value.dump();
-    said += '|';
   }
 }
 
@@ -190,7 +189,7 @@ class MemoryFailure : public ::testing::Test {
     const auto path = folder_.path() / "tiny.gguf";
     ASSERT_TRUE(tiny.write(path));
     ServiceSettings settings;
-    settings.models = {{"tiny", path.string()}};
+    settings.models = {{"tiny:latest", path.string()}};
     settings.keep_alive.after = KeepAlive::kForever;
     settings.resolve = [](const store::Parameters&) -> Result<ModelSettings> {
       ModelSettings model;
@@ -467,6 +466,8 @@ TEST_F(MemoryFailure, OthersAreAnsweredWhileOneFails) {
     FaultInjector::fail_nth(0);
     thread.join();
     failures += status == 500 ? 1 : 0;
+    // The allocation that failed may have been the long one's, if that one was still beginning.
+    if (status == 200 && status_of(other.output()) == 500) continue;
     ASSERT_EQ(status_of(other.output()), 200) << other.output();
     ASSERT_EQ(said(body_of(other.output(), whole)), wanted);
   }
