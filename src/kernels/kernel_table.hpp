@@ -14,7 +14,7 @@ inline constexpr uint32_t kLanes = 16;
 inline constexpr uint32_t kActivationGroup = 32;
 
 /// Products with so many input columns read weights straight from memory, and profit from MatmulArgs::next.
-inline constexpr uint32_t kStreamColumns = 2;
+inline constexpr uint32_t kStreamColumns = 8;
 
 /// KV positions are attended to in ranges of this many, aligned to multiples of it, each with its own running
 /// softmax; ranges are merged in ascending order. The result is thus independent of threads and chunks.

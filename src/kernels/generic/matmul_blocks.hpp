@@ -142,7 +142,7 @@ template <class L>
   store_lanes<L>(out, value, n);
 }
 
-/// For one or two input columns tiles are not worth their stores: each half block meets the columns as soon
+/// For few input columns tiles are not worth their stores: each half block meets the columns as soon
 /// as it is unpacked, and only the integer dots and the scales wait for their turn in the chain.
 template <class L, class Kind, int kColumns, uint32_t kAskHalf>
 struct DotSink {
@@ -164,7 +164,7 @@ struct DotSink {
     typename Dot::Weights weights[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) weights[k] = Dot::weights(quads[k]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) {
       I total = L::splat_int(0);
       typename Dot::Sum sum = Dot::zero();
@@ -189,7 +189,7 @@ struct DotSink {
     for (int b = 0; b < blocks; ++b) {
 #pragma GCC unroll 2
       for (int g = 0; g < Kind::groups; ++g) {
-#pragma GCC unroll 2
+#pragma GCC unroll 8
         for (int c = 0; c < kColumns; ++c) {
           I total = Kind::groups == 1 ? L::add_int(dots[b][0][c], dots[b][1][c]) : dots[b][g][c];
           if constexpr (Kind::offset != Dot::kTaken) {
@@ -204,7 +204,7 @@ struct DotSink {
           }
         }
       }
-#pragma GCC unroll 2
+#pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) ++in[c];
     }
   }
@@ -247,6 +247,7 @@ template <class L, template <class> class TileType, int kColumns>
   DotSink<L, typename KindOf<L, TileType>::Kind, kColumns, Ask::kHalf> sink;
   sink.ask = ask;
   typename L::F acc[kColumns];
+#pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) {
     sink.in[c] = input[c];
     acc[c] = sums[c];
@@ -256,12 +257,14 @@ template <class L, template <class> class TileType, int kColumns>
     sink.ask_for(Ask::kRest);
     sink.finish(static_cast<int>(kShape.blocks), acc);
   }
+#pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) sums[c] = acc[c];
 }
 
 /// Few columns: 16 rows side by side, straight from the file. Memory is fastest when it is read in order, but
 /// a tile takes a few bytes of each row in turn: so the bytes one and a half times 16 rows further on are
-/// asked for in the order in which they lie, and past the end those that the thread will read next.
+/// asked for in the order in which they lie, and past the end those that the thread will read next. Where
+/// there are fewer than kColumns columns, the last is computed again, and nobody reads that.
 template <class L, template <class> class TileType, int kColumns>
 [[gnu::noinline]] void stream_blocks(const MatmulArgs& args) {
   constexpr TileShape kShape = TileType<L>::kShape;
@@ -282,8 +285,9 @@ template <class L, template <class> class TileType, int kColumns>
     const ActivationBlock* input[kColumns];
     typename L::F sums[kColumns];
     for (uint32_t c = 0; c < kColumns; ++c) {
+      const uint32_t column = c < args.columns ? c : args.columns - 1;
       input[c] = reinterpret_cast<const ActivationBlock*>(static_cast<const uint8_t*>(args.input) +
-                                                          c * args.input_stride);
+                                                          column * args.input_stride);
       sums[c] = L::splat(0.0f);
     }
     const auto stream = [&](const uint8_t* tile, size_t tile_stride, uint32_t count, const uint8_t* asked) {
@@ -301,7 +305,7 @@ template <class L, template <class> class TileType, int kColumns>
         stream(args.workspace, padded, 1, ask(end));
       }
     }
-    for (uint32_t c = 0; c < kColumns; ++c) write_rows<L>(args, row, rows, c, sums[c]);
+    for (uint32_t c = 0; c < args.columns; ++c) write_rows<L>(args, row, rows, c, sums[c]);
   }
 }
 
@@ -397,9 +401,11 @@ template <class L, template <class> class TileType>
 
 template <class L, template <class> class TileType>
 void matmul_blocks(const MatmulArgs& args) {
-  static_assert(kStreamColumns == 2);
+  static_assert(kStreamColumns == 8);
   if (args.columns == 1) return stream_blocks<L, TileType, 1>(args);
   if (args.columns == 2) return stream_blocks<L, TileType, 2>(args);
+  if (args.columns <= 4) return stream_blocks<L, TileType, 4>(args);
+  if (args.columns <= 8) return stream_blocks<L, TileType, 8>(args);
   for (uint32_t first = 0; first < args.columns; first += BlockPlan::kSumColumns) {
     const uint32_t left = args.columns - first;
     tile_blocks<L, TileType>(args, first, left < BlockPlan::kSumColumns ? left : BlockPlan::kSumColumns);
