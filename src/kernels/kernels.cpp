@@ -16,7 +16,7 @@ struct Candidate {
   bool runnable;
 };
 
-#if defined(__x86_64__)
+#if defined(MULLAMA_TABLES_BEYOND_AVX2)
 const KernelTable& avx512_bf16_table() {
   static const KernelTable kTable = [] {
     KernelTable table = kAvx512VnniTable;
@@ -34,8 +34,11 @@ std::vector<Candidate> candidates() {
   return {
     {&kScalarTable, true},
 #if defined(__x86_64__)
-        {&kAvx2Table, cpu.avx2}, {&kAvxVnniTable, cpu.avx_vnni}, {&kAvx512Table, cpu.avx512},
-        {&kAvx512VnniTable, cpu.avx512_vnni}, {&avx512_bf16_table(), cpu.avx512_bf16},
+        {&kAvx2Table, cpu.avx2},
+#if defined(MULLAMA_TABLES_BEYOND_AVX2)
+        {&kAvxVnniTable, cpu.avx_vnni}, {&kAvx512Table, cpu.avx512}, {&kAvx512VnniTable, cpu.avx512_vnni},
+        {&avx512_bf16_table(), cpu.avx512_bf16},
+#endif
 #elif defined(__aarch64__)
         {&kNeonTable, cpu.neon_dot},
 #endif

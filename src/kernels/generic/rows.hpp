@@ -272,7 +272,8 @@ void quantize_row(const float* x, ActivationBlock* out, uint32_t n) {
     const int32_t low_sum = L::sum_int(low);
     const int32_t high_sum = L::sum_int(high);
     out->scale = step;
-    out->q_sum = low_sum + high_sum;
+    // Of numbers that are not finite the sums are as arbitrary, and may wrap.
+    out->q_sum = static_cast<int32_t>(static_cast<uint32_t>(low_sum) + static_cast<uint32_t>(high_sum));
     out->q_half_sum[0] = static_cast<int16_t>(low_sum);
     out->q_half_sum[1] = static_cast<int16_t>(high_sum);
     out->sum = step * static_cast<float>(out->q_sum);

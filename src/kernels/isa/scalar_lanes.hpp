@@ -132,9 +132,9 @@ struct ScalarLanes {
     return each_int([&](int i) { return word(x.v[i]) >> k; });
   }
   static int32_t sum_int(const I& x) {
-    int32_t total = 0;
-    for (int i = 0; i < 16; ++i) total += x.v[i];
-    return total;
+    uint32_t total = 0;
+    for (int i = 0; i < 16; ++i) total += word(x.v[i]);
+    return static_cast<int32_t>(total);
   }
 
   static float half_to_float(uint16_t half) {
