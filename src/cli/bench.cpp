@@ -101,9 +101,7 @@ struct Measured {
 class Announcer {
  public:
   explicit Announcer(bool quiet) : quiet_(quiet), redraw_(allows_cursor_movement(stderr)) {}
-  ~Announcer() {
-    if (drawn_) write_note("\r\x1b[K");
-  }
+  ~Announcer() { end(); }
   Announcer(const Announcer&) = delete;
   Announcer& operator=(const Announcer&) = delete;
 
@@ -120,6 +118,11 @@ class Announcer {
         fmt::format("\r\x1b[K{}: {}", label_,
                     run == 0 ? std::string("warming up") : fmt::format("run {} of {}", run, repetitions)));
     drawn_ = true;
+  }
+  /// Takes the line away, so that what follows has the screen.
+  void end() {
+    if (drawn_) write_note("\r\x1b[K");
+    drawn_ = false;
   }
 
  private:
@@ -155,6 +158,7 @@ class Bench {
         results_.push_back(std::move(measured));
       }
     }
+    announcer_.end();
     return {};
   }
 

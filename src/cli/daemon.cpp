@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <array>
 #include <csignal>
 #include <fcntl.h>
@@ -24,10 +25,17 @@ using namespace std::chrono_literals;
 
 constexpr uint64_t kMaxLogRead = uint64_t{64} << 20;
 
-/// The last lines of the daemon's log.
-std::string log_tail(size_t lines) {
+uint64_t log_size() {
+  std::error_code none;
+  const auto size = std::filesystem::file_size(daemon_log(), none);
+  return none ? 0 : size;
+}
+
+/// The last lines of the daemon's log, of what is behind its first `from` bytes.
+std::string log_tail(size_t lines, uint64_t from = 0) {
   auto text = store::read_text(daemon_log(), kMaxLogRead);
   if (!text) return {};
+  text->erase(0, std::min<uint64_t>(from, text->size()));
   size_t begin = text->size();
   if (begin > 0 && text->back() == '\n') --begin;
   while (begin > 0 && lines > 0) {
@@ -85,11 +93,12 @@ Result<int> start(const std::vector<std::string>& words) {
   if (before)
     return fail(ErrorCode::unavailable,
                 "a daemon is running already (pid {}). Stop it with: mullama daemon stop", before->pid);
+  const uint64_t log_before = log_size();
   MULLAMA_ASSIGN(const pid_t child, spawn(words));
   while (true) {
     int status = 0;
     if (::waitpid(child, &status, WNOHANG) == child) {
-      write_note(printable(log_tail(5)));
+      write_note(printable(log_tail(5, log_before)));
       return fail(ErrorCode::unavailable, "the daemon did not start; its log is {}", daemon_log().string());
     }
     MULLAMA_ASSIGN(const auto running, running_daemon());

@@ -42,6 +42,10 @@ bool LocalSession::supports_thinking() {
   return loaded().model.impl()->chat->supports_thinking();
 }
 
+bool LocalSession::is_base_model() {
+  return loaded().model.impl()->chat->origin() == text::ChatTemplate::Origin::plain;
+}
+
 MemoryInfo LocalSession::memory_info() const {
   return loaded_ ? loaded_->context.memory_info() : MemoryInfo();
 }

@@ -22,6 +22,8 @@ class LocalSession final : public ChatSession {
   [[nodiscard]] std::string statistics(const Answer& answer) const override;
   [[nodiscard]] nlohmann::json document(const Answer& answer) const override;
 
+  /// Whether it was not made for conversations.
+  [[nodiscard]] bool is_base_model();
   [[nodiscard]] const EngineParams& params() const { return params_; }
   /// Zeros while nothing is loaded.
   [[nodiscard]] MemoryInfo memory_info() const;

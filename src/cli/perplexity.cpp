@@ -120,10 +120,10 @@ json summary(const Scores& scores, uint32_t window, uint64_t windows) {
 }
 
 std::string summary_text(const json& found) {
-  std::string out = fmt::format("perplexity {:.4f} +- {:.4f} over {} positions in {} windows of {}\n",
+  std::string out = fmt::format("perplexity {:.4f} +- {:.4f} over {} positions in {} window{} of {}\n",
                                 found["perplexity"].get<double>(), found["perplexity_error"].get<double>(),
                                 found["positions"].get<uint64_t>(), found["chunks"].get<uint64_t>(),
-                                found["ctx_size"].get<uint32_t>());
+                                found["chunks"] == 1 ? "" : "s", found["ctx_size"].get<uint32_t>());
   if (!found.contains("kl")) return out;
   const json& kl = found["kl"];
   out += fmt::format("reference perplexity {:.4f}\n", found["reference_perplexity"].get<double>());

@@ -90,6 +90,8 @@ class Repl {
       if (is_terminal(stdout)) write_out("\n");
     } catch (const MullamaError& error) {
       if (error.code() != StatusCode::canceled) write_note(fmt::format("Error: {}\n", error.what()));
+      if (error.code() == StatusCode::context_full)
+        write_note("Type /clear to start over, or /set parameter num_ctx NUMBER for a larger context.\n");
     }
     flush_out();
     InterruptGuard::clear();

@@ -206,8 +206,16 @@ Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
   MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
   params.context.grow = settings.grow;
-  const Spinner spinner("loading " + model.name, quiet);
-  return std::make_unique<LocalSession>(std::move(model), std::move(texts), std::move(params));
+  std::unique_ptr<LocalSession> session;
+  {
+    const Spinner spinner("loading " + model.name, quiet);
+    session = std::make_unique<LocalSession>(std::move(model), std::move(texts), std::move(params));
+  }
+  if (!settings.raw && !quiet && is_terminal(stderr) && session->is_base_model()) {
+    write_note(fmt::format("Note: {} has no chat template: a base model, which goes on with your text\n",
+                           session->stored().name));
+  }
+  return session;
 }
 
 Answer ask_and_print(ChatSession& session, const std::string& text, const RunSettings& settings) {
@@ -279,8 +287,8 @@ void add_run(CLI::App& app, Action& action) {
       "  mullama run smollm2:135m \"Why is the sky blue?\"\n"
       "  mullama run smollm2:135m\n"
       "  mullama run ./model.gguf \"Hello!\" --ctx-size 512 --kv-cache-type q8_0 --verbose\n"
-      "  cat notes.txt | mullama run gemma3:270m \"Summarize this.\" --temperature 0\n"
-      "  mullama run gemma3:270m \"Three colours, as JSON\" --format json | jq .\n"
+      "  cat notes.txt | mullama run smollm2:135m \"Summarize this.\" --temperature 0\n"
+      "  mullama run smollm2:135m \"Three colours, as JSON\" --format json | jq .\n"
       "  mullama run qwen3:0.6b \"What is 17 * 23?\" --think=false\n"
       "  mullama run smollm2:135m --keepalive 5m\n"
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"

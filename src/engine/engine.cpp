@@ -148,9 +148,10 @@ Result<RequestId> Engine::submit_to_session(Request request) {
   }
   if (request.prompt.size() > shape_.n_ctx - slot.count) {
     return fail(ErrorCode::context_full,
-                "the prompt has {} tokens, but the context of {} has room for {}; clear the context, or "
-                "raise --ctx-size (n_ctx)",
-                request.prompt.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
+                "the prompt has {} tokens, but the context of {} has room for {}; {}, or raise --ctx-size "
+                "(n_ctx)",
+                request.prompt.size(), shape_.n_ctx, shape_.n_ctx - slot.count,
+                slot.count == 0 ? "shorten the prompt" : "clear the context");
   }
   if (request.prompt.empty() && slot.stored == slot.count) {
     // Nothing new to compute: the last token is computed again for its logits.

@@ -155,7 +155,8 @@ Result<std::vector<PlanRow>> plan_model(const gguf::File& file, const LoadParams
   const unsigned threads =
       params.backend.threads == 0 ? ThreadTeam::default_workers() : params.backend.threads;
   rows.push_back({memory::kHost, Pool::threads, backend::Backend::thread_bytes_needed(threads),
-                  fmt::format("stacks of {} threads beside the caller's", threads - 1)});
+                  threads == 2 ? std::string("the stack of a thread beside the caller's")
+                               : fmt::format("stacks of {} threads beside the caller's", threads - 1)});
   return rows;
 }
 
