@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <filesystem>
 #include <array>
 #include <csignal>
 #include <fcntl.h>
+#include <filesystem>
 #include <memory>
 #include <sys/stat.h>
 #include <sys/wait.h>

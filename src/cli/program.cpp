@@ -2,8 +2,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
+#include <fcntl.h>
 #include <new>
 #include <signal.h>
+#include <unistd.h>
 
 #include "cli/command.hpp"
 #include "cli/exit_code.hpp"
@@ -124,7 +127,17 @@ int run_action(const Action& action) {
 
 }  // namespace
 
-int run_program(std::vector<std::string> arguments) {
+namespace {
+
+/// A file that is opened later must not take the number of a standard stream that is closed: what is written
+/// to the stream would land in the file.
+void open_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR));
+  }
+}
+
+int parse_and_run(std::vector<std::string> arguments) {
   ::signal(SIGPIPE, SIG_IGN);  // write_out() notices a reader that has gone; sockets must not end the program
   set_up_locale();
 
@@ -172,6 +185,17 @@ int run_program(std::vector<std::string> arguments) {
     return report(describe(app, error), kBadArguments);
   }
   return run_action(action);
+}
+
+}  // namespace
+
+int run_program(std::vector<std::string> arguments) {
+  open_standard_streams();
+  const int code = parse_and_run(std::move(arguments));
+  flush_out();
+  if (code == kOk && std::ferror(stdout) != 0)
+    return report("not all output could be written. Is the disk full that it goes to?", kGeneral);
+  return code;
 }
 
 }  // namespace mullama::cli

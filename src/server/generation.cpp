@@ -214,7 +214,11 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
   if (asked.top_logprobs > 20)
     return fail(ErrorCode::invalid_argument, "top_logprobs must be between 0 and 20");
   std::optional<text::ChatTemplate> own;
+  memory::Reservation own_memory;
   if (!asked.chat_template.empty()) {
+    MULLAMA_ASSIGN(own_memory, memory::Reservation::make(entry.model->ledger(), memory::Pool::runtime,
+                                                         text::ChatTemplate::kGuestBytes,
+                                                         "a request's own chat template"));
     MULLAMA_ASSIGN(own, entry.chat->with_source(asked.chat_template));
   }
   const text::ChatTemplate& with = own ? *own : *entry.chat;

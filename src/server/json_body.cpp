@@ -1,6 +1,9 @@
 #include "server/json_body.hpp"
 
+#include <array>
 #include <cmath>
+#include <fmt/format.h>
+#include <optional>
 
 namespace mullama::server {
 
@@ -16,9 +19,12 @@ constexpr uint64_t kBytesAValue = 512;
 // tokens it is up to three times four bytes.
 constexpr uint64_t kBytesAByte = 24;
 
-/// Whether brackets outside of strings nest deeper than the limit. The parser itself would not mind, but
-/// whoever walks the result would.
-bool too_deep(std::string_view text) {
+/// What is too much of a JSON text, if anything. Brackets outside of strings must not nest too deep: the
+/// parser itself would not mind, but whoever walks the result would. And each member of an object is compared
+/// with all before it.
+std::optional<std::string> excess(std::string_view text) {
+  std::array<size_t, kMaxJsonDepth> commas{};  // Of each bracket that is open; arrays' do not count.
+  std::array<bool, kMaxJsonDepth> is_object{};
   size_t depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -32,10 +38,17 @@ bool too_deep(std::string_view text) {
       continue;
     }
     if (c == '"') in_string = true;
-    if ((c == '{' || c == '[') && ++depth > kMaxJsonDepth) return true;
+    if (c == '{' || c == '[') {
+      if (depth == kMaxJsonDepth) return fmt::format("nests deeper than {} levels", kMaxJsonDepth);
+      commas[depth] = 0;
+      is_object[depth] = c == '{';
+      ++depth;
+    }
     if ((c == '}' || c == ']') && depth > 0) --depth;
+    if (c == ',' && depth > 0 && is_object[depth - 1] && ++commas[depth - 1] >= kMaxJsonMembers)
+      return fmt::format("has an object of more than {} members", kMaxJsonMembers);
   }
-  return false;
+  return std::nullopt;
 }
 
 /// The member, or null if it is missing or null.
@@ -62,9 +75,8 @@ uint64_t bytes_of_document(std::string_view body) {
 Result<Json> parse_body(std::string_view body) {
   if (body.find_first_not_of(" \t\r\n") == std::string_view::npos)
     return fail(ErrorCode::invalid_argument, "missing request body");
-  if (too_deep(body)) {
-    return fail(ErrorCode::invalid_argument, "the request's JSON nests deeper than {} levels", kMaxJsonDepth);
-  }
+  if (const auto what = excess(body))
+    return fail(ErrorCode::invalid_argument, "the request's JSON {}", *what);
   Json document = Json::parse(body, nullptr, false);
   if (document.is_discarded()) return fail(ErrorCode::invalid_argument, "the request body is not valid JSON");
   if (!document.is_object())

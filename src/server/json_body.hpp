@@ -11,9 +11,11 @@ namespace mullama::server {
 
 /// Brackets that may be open at once in a request's JSON.
 inline constexpr size_t kMaxJsonDepth = 128;
+inline constexpr size_t kMaxJsonMembers = 2048;  ///< Of one object.
 
 /// The JSON object of a request's body. `invalid_argument` for an empty body ("missing request body"), text
-/// that is not JSON, nesting beyond kMaxJsonDepth, or another value than an object.
+/// that is not JSON, nesting beyond kMaxJsonDepth, an object beyond kMaxJsonMembers, or another value than an
+/// object.
 [[nodiscard]] Result<nlohmann::ordered_json> parse_body(std::string_view body);
 
 /// The most heap that a request with this body takes until it is answered: the document, the conversation

@@ -71,6 +71,8 @@ std::vector<std::pair<ModelName, fs::path>> manifest_files(const fs::path& root)
     for (const fs::path& space : entries(host)) {
       for (const fs::path& model : entries(space)) {
         for (const fs::path& tag : entries(model)) {
+          // What a command that was killed left half written.
+          if (tag.extension() == ".partial") continue;
           auto name = ModelName::from_manifest_path(tag.lexically_relative(base));
           if (name && is_regular(tag)) out.emplace_back(std::move(*name), tag);
         }

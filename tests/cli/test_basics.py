@@ -89,6 +89,28 @@ class Streams(ProgramTest):
         self.assertEqual(shell.stderr, "")
         self.assertIn(shell.stdout.split()[-1], ("141", "0"))
 
+    def shell(self, command):
+        return subprocess.run(command, shell=True, executable="/bin/bash", capture_output=True, encoding="utf-8", env=self.environment,
+                              cwd=self.folder, check=False)
+
+    def test_output_that_cannot_be_written_is_an_error(self):
+        write_small_model(self.folder / "x.gguf")
+        for command in ("list", "show ./x.gguf", "--help", "completions bash"):
+            with self.subTest(command):
+                done = self.shell(f"'{BINARY}' {command} > /dev/full")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("could be written", done.stderr)
+
+    def test_closed_streams_do_not_end_up_in_files(self):
+        write_small_model(self.folder / "x.gguf")
+        self.assertEqual(self.shell(f"'{BINARY}' quantize x.gguf good.gguf Q8_0 --allow-requantize").returncode, 0)
+        good = (self.folder / "good.gguf").read_bytes()
+        for streams in ("2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+            with self.subTest(streams):
+                self.shell(f"'{BINARY}' quantize x.gguf out.gguf Q8_0 --allow-requantize {streams}")
+                self.assertEqual((self.folder / "out.gguf").read_bytes(), good)
+                (self.folder / "out.gguf").unlink()
+
     def test_no_escapes_without_a_terminal(self):
         write_small_model(self.folder / "x.gguf")
         (self.folder / "Modelfile").write_text("FROM ./x.gguf\n")

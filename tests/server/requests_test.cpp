@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "server/http.hpp"
@@ -40,6 +41,22 @@ TEST(JsonBody, RefusesWhatIsNoObjectOrTooDeep) {
   EXPECT_TRUE(parse_body(nested(kMaxJsonDepth - 1)));
   EXPECT_FALSE(parse_body(nested(kMaxJsonDepth)));
   EXPECT_TRUE(parse_body("{\"a\":\"" + std::string(1000, '[') + "\"}"));
+}
+
+TEST(JsonBody, ThreatObjectsOfManyMembersAreRefused) {
+  const auto object = [](size_t members) {
+    std::string text = "{\"a\":[0,1]";
+    for (size_t i = 1; i < members; ++i) text += fmt::format(",\"k{}\":\"a,b\"", i);
+    return text + "}";
+  };
+  EXPECT_TRUE(parse_body(object(kMaxJsonMembers)));
+  EXPECT_TRUE(parse_body("{\"a\":[" + object(kMaxJsonMembers) + "," + object(kMaxJsonMembers) + "]}"));
+  const auto refused = parse_body("{\"options\":" + object(kMaxJsonMembers + 1) + "}");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "the request's JSON has an object of more than 2048 members");
+  std::string list = "{\"a\":[0";
+  for (size_t i = 0; i < 3 * kMaxJsonMembers; ++i) list += ",1";
+  EXPECT_TRUE(parse_body(list + "]}"));
 }
 
 TEST(JsonBody, MembersHaveTypesAndRanges) {

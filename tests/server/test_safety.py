@@ -170,6 +170,18 @@ class Requests(ServerTest):
         self.assertEqual(len(answers), 1)
         self.assertNotIn("Xylophone", answers.pop())
 
+    def test_threat_templates_of_requests_are_bounded(self):
+        loop = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
+        double = "{% set ns = namespace(x='aaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+        for template in (loop, double, "{% set x = 'a' * 200000000 %}"):
+            with self.subTest(template):
+                before = time.monotonic()
+                status, reply = self.server.post("/api/generate", {"model": MODEL, "prompt": "a", "template": template})
+                self.assertEqual(status, 400, reply)
+                self.assertIn("template", reply["error"])
+                self.assertLess(time.monotonic() - before, 10)  # on a busy machine; a quiet one takes a tenth
+        self.still_there()
+
     def test_threat_grammars_cannot_hold_up_other_answers(self):
         stream = self.server.stream("/api/generate", {"model": MODEL, "prompt": "Count:", "raw": True, "options": {"num_predict": 150, "temperature": 0}})
         next(stream)

@@ -75,6 +75,7 @@ struct ChatTemplate::State {
   Result<jinja::Template> parsed = fail(ErrorCode::internal, "no template");
   std::optional<Result<jinja::Template>>
       tool_use;  ///< The variant that a file keeps for requests with tools.
+  jinja::RenderOptions options;
   mutable std::once_flag probed;
   mutable Abilities found;
 
@@ -85,7 +86,7 @@ struct ChatTemplate::State {
     variables["bos_token"] = bos;
     variables["eos_token"] = eos;
     if (input.tools.is_array() && !input.tools.empty()) variables["tools"] = input.tools;
-    return with.render(variables);
+    return with.render(variables, options);
   }
 
   const Abilities& abilities() const {
@@ -193,19 +194,31 @@ struct ChatTemplate::State {
 };
 
 Result<ChatTemplate> ChatTemplate::from_source(std::string source, std::string bos, std::string eos) {
+  return with_limits(std::move(source), std::move(bos), std::move(eos), {});
+}
+
+Result<ChatTemplate> ChatTemplate::with_limits(std::string source, std::string bos, std::string eos,
+                                               const jinja::Limits& limits) {
   auto state = std::make_shared<State>();
   state->parsed = jinja::Template::parse(source);
   if (!state->parsed) return tl::unexpected<Error>(state->parsed.error());
   state->source = std::move(source);
   state->bos = std::move(bos);
   state->eos = std::move(eos);
+  state->options.limits = limits;
   return ChatTemplate(std::move(state));
 }
 
 Result<ChatTemplate> ChatTemplate::with_source(std::string_view source) const {
-  if (!is_go_template(source)) return from_source(std::string(source), state_->bos, state_->eos);
-  MULLAMA_ASSIGN(std::string jinja, jinja_of_go_template(source));
-  return from_source(std::move(jinja), state_->bos, state_->eos);
+  jinja::Limits limits;
+  limits.steps = kGuestSteps;
+  limits.value_bytes = kGuestBytes / 2;
+  limits.output_bytes = kGuestBytes / 2;
+  std::string jinja(source);
+  if (is_go_template(source)) {
+    MULLAMA_ASSIGN(jinja, jinja_of_go_template(source));
+  }
+  return with_limits(std::move(jinja), state_->bos, state_->eos, limits);
 }
 
 Result<ChatTemplate> ChatTemplate::from_file(const gguf::File& file) {

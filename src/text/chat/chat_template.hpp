@@ -8,6 +8,10 @@
 #include "base/result.hpp"
 #include "gguf/file.hpp"
 
+namespace mullama::jinja {
+struct Limits;
+}
+
 namespace mullama::text {
 
 /// A conversation in OpenAI's shape.
@@ -37,7 +41,12 @@ class ChatTemplate {
 
   [[nodiscard]] static Result<ChatTemplate> from_source(std::string source, std::string bos, std::string eos);
 
-  /// Another template for the same model: Jinja, or what Ollama's models have, see go_template.hpp.
+  /// What a template that came with a request may take while it runs.
+  static constexpr uint64_t kGuestSteps = 4'000'000;
+  static constexpr uint64_t kGuestBytes = uint64_t{32} << 20;
+
+  /// Another template for the same model, which came with a request: Jinja, or what Ollama's models have, see
+  /// go_template.hpp. It runs within kGuestSteps and kGuestBytes.
   [[nodiscard]] Result<ChatTemplate> with_source(std::string_view source) const;
 
   /// The template of a model. A template that does not parse is an error of render(), not of loading.
@@ -56,6 +65,8 @@ class ChatTemplate {
 
  private:
   struct State;
+  [[nodiscard]] static Result<ChatTemplate> with_limits(std::string source, std::string bos, std::string eos,
+                                                        const jinja::Limits& limits);
   explicit ChatTemplate(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
 };

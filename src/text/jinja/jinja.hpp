@@ -15,9 +15,9 @@ namespace mullama::jinja {
 
 /// Bounds on what one rendering may use, so that no template can hang, exhaust memory or overflow the stack.
 struct Limits {
-  uint64_t steps = 200'000'000;     ///< Nodes evaluated, items visited and blocks of 64 characters handled.
+  uint64_t steps = 50'000'000;      ///< Nodes evaluated, items visited and blocks of 64 characters handled.
   size_t depth = 1500;              ///< Nested evaluations, macro calls included.
-  size_t value_bytes = 256u << 20;  ///< Bytes of all values alive at once, the variables included.
+  size_t value_bytes = 64u << 20;   ///< Bytes of all values alive at once, the variables included.
   size_t output_bytes = 64u << 20;  ///< Bytes of the result and of captured blocks.
 };
 
