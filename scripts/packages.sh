@@ -37,9 +37,9 @@ install_missing() {
     as_root=(sudo env DEBIAN_FRONTEND=noninteractive)
   fi
   # Package lists may be absent or stale; one update is enough.
-  if ! "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
-    if ! { "${as_root[@]}" apt-get update -qq &&
-      "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
+  if ! "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
+    if ! { "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 update -qq &&
+      "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
       echo "Error: cannot install ${missing[*]}. Check the network, then run this again." >&2
       return 1
     fi
