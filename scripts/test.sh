@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
+. scripts/shell.sh
 
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(asan fuzz release bindings)
@@ -29,18 +30,6 @@ tsan_tests=(thread_team_test kv_pages_test engine_test server_test api_test)
 
 # A pattern for ctest that means these tests and no others.
 exactly() { printf '^(%s)$' "$(IFS='|' && echo "$*")"; }
-section() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
-# Build output is shown only when something fails.
-quietly() {
-  local log
-  log=$(mktemp)
-  if ! "$@" >"$log" 2>&1; then
-    tail -n 60 "$log" >&2
-    rm -f "$log"
-    return 1
-  fi
-  rm -f "$log"
-}
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 section "Packages"

@@ -18,9 +18,9 @@ struct AnswerOptions {
   sampling::SamplerParams sampler;
   std::int32_t max_tokens = -1;
   std::vector<std::string> stop;
-  bool raw = false;            ///< Continue the text itself, without the chat template.
-  std::string json_schema;     ///< What the answer must be: "json", a JSON Schema, or empty for any text.
-  std::string chat_variables;  ///< As in GenerateOptions.
+  bool raw = false;         ///< Continue the text itself, without the chat template.
+  std::string json_schema;  ///< What the answer must be: "json", a JSON Schema, or empty for any text.
+  std::string think;        ///< "true", "false", "low", "medium" or "high"; empty: as the template does.
 };
 
 struct Answer {

@@ -55,13 +55,6 @@ Result<Shown> ask_what_it_shows(const server::DaemonAddress& address, const std:
   return shown;
 }
 
-/// The request's `think` that has the daemon set these variables of the chat template.
-json think_of(const std::string& chat_variables) {
-  const json variables = json::parse(chat_variables);
-  return variables.contains("reasoning_effort") ? variables["reasoning_effort"]
-                                                : variables["enable_thinking"];
-}
-
 json options_json(const AnswerOptions& options, std::optional<std::uint32_t> n_ctx) {
   if (options.sampler.seed && *options.sampler.seed > static_cast<uint64_t>(INT64_MAX))
     throw MullamaError(StatusCode::invalid_argument, "a daemon takes seeds up to 9223372036854775807");
@@ -158,7 +151,10 @@ Answer DaemonSession::answer(const json& messages, const std::string& text, cons
   } else {
     body["messages"] = messages;
   }
-  if (!options.chat_variables.empty()) body["think"] = think_of(options.chat_variables);
+  if (!options.think.empty()) {
+    const bool is_switch = options.think == "true" || options.think == "false";
+    body["think"] = is_switch ? json(options.think == "true") : json(options.think);
+  }
   if (!options.json_schema.empty())
     body["format"] = options.json_schema == "json" ? json("json") : json::parse(options.json_schema);
   Answer answer;

@@ -6,6 +6,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/statistics.hpp"
 #include "text/chat/answer_reader.hpp"
+#include "text/chat/thinking.hpp"
 
 namespace mullama::cli {
 
@@ -20,6 +21,13 @@ double seconds_since(Clock::time_point start) {
 
 std::string to_text(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+/// GenerateOptions::chat_variables that have the template do what is asked of thinking.
+std::string chat_variables(const AnswerOptions& options) {
+  if (options.think.empty()) return {};
+  const bool on = options.think != "false";
+  return text::thinking_variables(on, on && options.think != "true" ? options.think : "").dump();
 }
 
 }  // namespace
@@ -58,7 +66,7 @@ GenerateResult LocalSession::generate(const json& messages, const std::string& t
   generate_options.sampler = api::from_sampling(options.sampler);
   generate_options.stop = options.stop;
   generate_options.json_schema = options.json_schema;
-  generate_options.chat_variables = options.chat_variables;
+  generate_options.chat_variables = chat_variables(options);
   generate_options.render_special = render_special;
   Context& context = loaded().context;
   const InterruptTarget target([&context] { context.cancel(); });
@@ -73,7 +81,7 @@ Answer LocalSession::answer(const json& messages, const std::string& text, const
   if (!options.raw) {
     const Model& model = loaded().model;
     reader = text::make_answer_reader(
-        *model.impl()->chat, model.apply_chat_template(to_text(messages), true, {}, options.chat_variables),
+        *model.impl()->chat, model.apply_chat_template(to_text(messages), true, {}, chat_variables(options)),
         {true, false, {}});
   }
   const auto take = [&](const text::AnswerParts& parts) {

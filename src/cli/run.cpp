@@ -1,5 +1,7 @@
 #include "cli/run.hpp"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -82,11 +84,6 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
   }
   settings.print.word_wrap = !arguments.no_word_wrap;
-  if (!arguments.keep_alive.empty()) {
-    MULLAMA_ASSIGN(const auto keep, server::KeepAlive::parse(arguments.keep_alive));
-    if (keep.after != server::KeepAlive::kForever)
-      settings.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(keep.after);
-  }
   if (!arguments.format.empty()) {
     MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
   }
@@ -139,12 +136,19 @@ Result<int> run(const RunArguments& arguments) {
                   "there is no prompt. Give one after the model, pipe one in, or add --interactive");
     }
   }
-  MULLAMA_ASSIGN(std::unique_ptr<ChatSession> session,
-                 open_session(arguments.model, arguments.settings, arguments.quiet));
+  RunSettings asked = arguments.settings;
+  if (!arguments.keep_alive.empty()) {
+    MULLAMA_ASSIGN(const auto keep, server::KeepAlive::parse(arguments.keep_alive));
+    if (keep.after != server::KeepAlive::kForever)
+      asked.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(keep.after);
+  }
+  MULLAMA_ASSIGN(std::unique_ptr<ChatSession> session, open_session(arguments.model, asked, arguments.quiet));
   if (arguments.system) session->set_system(*arguments.system);
   MULLAMA_ASSIGN(RunSettings settings, settle(arguments, session->texts().parameters));
+  settings.keep_alive = asked.keep_alive;
   if (!arguments.think.empty()) {
-    MULLAMA_ASSIGN(settings.chat_variables, read_think(*session, arguments.think));
+    MULLAMA_TRY(check_think(*session, arguments.think));
+    settings.think = arguments.think;
   }
   if (interactive) return run_repl(std::move(session), std::move(settings), prompt);
 
@@ -160,7 +164,7 @@ Result<int> run(const RunArguments& arguments) {
 }  // namespace
 
 AnswerOptions RunSettings::answer_options() const {
-  return {sampler, max_tokens, stop, raw, json_schema, chat_variables};
+  return {sampler, max_tokens, stop, raw, json_schema, think};
 }
 
 Result<std::string> read_format(const std::string& format) {
@@ -174,21 +178,21 @@ Result<std::string> read_format(const std::string& format) {
   return text;
 }
 
-Result<std::string> read_think(ChatSession& session, const std::string& think) {
-  const bool on = think != "false";
-  const bool is_level = think == "low" || think == "medium" || think == "high";
-  if (on && !is_level && think != "true")
+Status check_think(ChatSession& session, const std::string& think) {
+  constexpr std::array<std::string_view, 5> kKnown{"true", "false", "low", "medium", "high"};
+  if (std::ranges::find(kKnown, think) == kKnown.end())
     return fail(ErrorCode::invalid_argument, "think is true, false, low, medium or high, not '{}'", think);
-  if (on && !session.supports_thinking())
+  if (think != "false" && !session.supports_thinking())
     return fail(ErrorCode::invalid_argument, "model '{}' does not support thinking", session.stored().name);
-  return text::thinking_variables(on, is_level ? std::string_view(think) : "").dump();
+  return {};
 }
 
 Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const RunSettings& settings,
                                                   bool quiet) {
   if (!settings.no_daemon) {
     auto session = DaemonSession::find(name);
-    const bool local = settings.engine != EngineArguments() || settings.fit || settings.release_idle;
+    const bool local = settings.engine != EngineArguments() || settings.fit || settings.grow ||
+                       settings.release_idle || settings.keep_alive;
     if (session && !local) return session;
     if (session && !quiet) {
       write_note(fmt::format(
@@ -293,7 +297,8 @@ void add_run(CLI::App& app, Action& action) {
       "  mullama run smollm2:135m --keepalive 5m\n"
       "  mullama run gemma3:270m --raw \"Once upon a time\" --max-tokens 50 --seed 7\n"
       "\nA daemon that has the model in memory answers (mullama daemon start --model NAME); none is ever "
-      "started.\nFlags about memory and machine, --fit, --release-idle and --no-daemon load the model here.\n"
+      "started.\nFlags about memory and machine, --fit, --grow, --release-idle, --keepalive and --no-daemon "
+      "load the model here.\n"
       "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not "
       "found,\n"
       "4 bad arguments, 5 download, 7 not permitted (--mlock=require), 8 memory budget exceeded, 130 "

@@ -22,12 +22,12 @@ struct RunSettings {
   int32_t max_tokens = -1;
   bool raw = false;
   bool verbose = false;
-  bool fit = false;            ///< Context and KV type are chosen by what fits.
-  bool grow = false;           ///< A full context is replaced by a larger one, within the budget.
-  bool no_daemon = false;      ///< Work in this process although a daemon may have the model.
-  bool release_idle = false;   ///< Unused KV pages go back to the system after each answer.
-  std::string json_schema;     ///< As in AnswerOptions.
-  std::string chat_variables;  ///< As in AnswerOptions.
+  bool fit = false;           ///< Context and KV type are chosen by what fits.
+  bool grow = false;          ///< A full context is replaced by a larger one, within the budget.
+  bool no_daemon = false;     ///< Work in this process although a daemon may have the model.
+  bool release_idle = false;  ///< Unused KV pages go back to the system after each answer.
+  std::string json_schema;    ///< As in AnswerOptions.
+  std::string think;          ///< As in AnswerOptions.
   /// How long a conversation that waits for the user keeps the model in memory; none: as long as it lasts.
   std::optional<std::chrono::milliseconds> keep_alive;
   PrintOptions print;
@@ -46,9 +46,8 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
 /// What `--format` and `/set format` take: "json", or a file with a JSON Schema, whose text is the result.
 [[nodiscard]] Result<std::string> read_format(const std::string& format);
 
-/// What `--think` and `/set think` take ("true", "false", "low", "medium" or "high"), as the variables of the
-/// chat template; an error if the model cannot think and shall.
-[[nodiscard]] Result<std::string> read_think(ChatSession& session, const std::string& think);
+/// Whether `--think` and `/set think` take this as AnswerOptions::think, and the model can do it.
+[[nodiscard]] Status check_think(ChatSession& session, const std::string& think);
 
 /// Answers `first` if there is one, then what the user types, until /bye or Ctrl-D. Returns the exit code.
 [[nodiscard]] Result<int> run_repl(std::unique_ptr<ChatSession> session, RunSettings settings,

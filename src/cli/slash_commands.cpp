@@ -140,7 +140,8 @@ Status set(ReplState& state, std::string rest) {
     write_note(fmt::format("Set '{}' mode.\n", what));
   } else if (what == "think" || what == "nothink") {
     const std::string level = what == "nothink" ? "false" : rest.empty() ? "true" : rest;
-    MULLAMA_ASSIGN(state.settings.chat_variables, read_think(*state.session, level));
+    MULLAMA_TRY(check_think(*state.session, level));
+    state.settings.think = level;
     write_note(fmt::format("Set '{}' mode.\n", what));
   } else if (what == "format") {
     if (rest.empty()) return fail(ErrorCode::invalid_argument, "usage: /set format json, or a schema's file");

@@ -144,7 +144,7 @@ enum class Activation : uint32_t {
 
 /// One implementation of every kernel. Functions are thread-safe and allocate nothing.
 struct KernelTable {
-  const char* isa;  ///< "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon"
+  const char* isa;  ///< "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon"
 
   void (*quantize_row)(const float* x, ActivationBlock* out, uint32_t n);  ///< n is a multiple of 32.
   void (*round_row)(const float* x, uint16_t* out, uint32_t n);            ///< To bf16, ties to even.

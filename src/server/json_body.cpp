@@ -19,36 +19,48 @@ constexpr uint64_t kBytesAValue = 512;
 // tokens it is up to three times four bytes.
 constexpr uint64_t kBytesAByte = 24;
 
+/// Calls visit(c) for each character outside of strings, until that is false.
+template <class Visit>
+void walk_outside_strings(std::string_view text, Visit visit) {
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (in_string && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      in_string = !in_string;
+    } else if (!in_string && !visit(text[i])) {
+      return;
+    }
+  }
+}
+
 /// What is too much of a JSON text, if anything. Brackets outside of strings must not nest too deep: the
 /// parser itself would not mind, but whoever walks the result would. And each member of an object is compared
 /// with all before it.
 std::optional<std::string> excess(std::string_view text) {
-  std::array<size_t, kMaxJsonDepth> commas{};  // Of each bracket that is open; arrays' do not count.
-  std::array<bool, kMaxJsonDepth> is_object{};
+  struct Bracket {
+    bool is_object = false;
+    size_t commas = 0;
+  };
+  std::array<Bracket, kMaxJsonDepth> open;
   size_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-      continue;
-    }
-    if (c == '"') in_string = true;
+  std::optional<std::string> found;
+  walk_outside_strings(text, [&](char c) {
     if (c == '{' || c == '[') {
-      if (depth == kMaxJsonDepth) return fmt::format("nests deeper than {} levels", kMaxJsonDepth);
-      commas[depth] = 0;
-      is_object[depth] = c == '{';
-      ++depth;
+      if (depth == kMaxJsonDepth) {
+        found = fmt::format("nests deeper than {} levels", kMaxJsonDepth);
+      } else {
+        open[depth++] = {c == '{'};
+      }
+    } else if ((c == '}' || c == ']') && depth > 0) {
+      --depth;
+    } else if (c == ',' && depth > 0 && open[depth - 1].is_object &&
+               ++open[depth - 1].commas == kMaxJsonMembers) {
+      found = fmt::format("has an object of more than {} members", kMaxJsonMembers);
     }
-    if ((c == '}' || c == ']') && depth > 0) --depth;
-    if (c == ',' && depth > 0 && is_object[depth - 1] && ++commas[depth - 1] >= kMaxJsonMembers)
-      return fmt::format("has an object of more than {} members", kMaxJsonMembers);
-  }
-  return std::nullopt;
+    return !found;
+  });
+  return found;
 }
 
 /// The member, or null if it is missing or null.
@@ -61,14 +73,11 @@ const Json* member(const Json& object, std::string_view name) {
 
 uint64_t bytes_of_document(std::string_view body) {
   uint64_t values = 1;
-  bool in_string = false;
-  for (size_t i = 0; i < body.size(); ++i) {
-    const char c = body[i];
-    if (c == '"') in_string = !in_string;
-    if (in_string && c == '\\') ++i;
+  walk_outside_strings(body, [&](char c) {
     // Each value but the first stands behind one of these.
-    if (!in_string && (c == ',' || c == '[' || c == '{')) ++values;
-  }
+    if (c == ',' || c == '[' || c == '{') ++values;
+    return true;
+  });
   return values * kBytesAValue + body.size() * kBytesAByte;
 }
 

@@ -78,7 +78,7 @@ class WithADaemon(unittest.TestCase):
         self.assertIn("Paris", document["response"])
 
     def test_flags_about_memory_load_the_model_here_and_say_so(self):
-        for flags in (("--ctx-size", "512"), ("--kv-cache-type", "q8_0"), ("--no-mmap",), ("--threads", "1"), ("--memory-budget", "2GiB"), ("--fit",)):
+        for flags in (("--ctx-size", "512"), ("--kv-cache-type", "q8_0"), ("--no-mmap",), ("--threads", "1"), ("--memory-budget", "2GiB"), ("--fit",), ("--grow",), ("--keepalive", "5m")):
             with self.subTest(flags):
                 done, by_daemon = self.asked(MODEL, QUESTION, *GREEDY, *flags)
                 self.assertFalse(by_daemon)
