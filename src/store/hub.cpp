@@ -1,7 +1,8 @@
 #include "store/hub.hpp"
 
 #include <algorithm>
-#include <cstdlib>
+
+#include "base/environment.hpp"
 
 namespace mullama::store {
 
@@ -27,11 +28,6 @@ std::string tag_of(std::string_view text) {
   std::string out(text);
   std::ranges::replace(out, '/', '-');
   return out;
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
 }
 
 }  // namespace

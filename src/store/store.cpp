@@ -1,11 +1,11 @@
 #include "store/store.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
 
+#include "base/environment.hpp"
 #include "store/disk.hpp"
 #include "store/hub.hpp"
 #include "store/known_models.hpp"
@@ -20,11 +20,6 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxAliasBytes = uint64_t{1} << 20;
 constexpr int kMaxAliasSteps = 8;
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
-}
 
 fs::path expand_home(std::string_view text) {
   if (!text.starts_with("~/")) return fs::path(text);
