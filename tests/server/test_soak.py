@@ -7,6 +7,7 @@ MULLAMA_SOAK_SECONDS says how long; the default is short. By hand, for half an h
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -78,8 +79,9 @@ class Client:
         stream = self.server.stream("/api/chat", {"model": self.model(), "messages": [{"role": "user", "content": "Count to one hundred."}],
                                                   "options": {"num_predict": 400}}, timeout=PATIENCE)
         with contextlib.suppress(RuntimeError), contextlib.closing(stream):
-            for _ in range(self.random.randint(1, 4)):
-                next(stream)
+            # An answer may be shorter than what is waited for.
+            for _ in itertools.islice(stream, self.random.randint(1, 4)):
+                pass
         self.count("canceled")
 
     def formatted(self):
