@@ -12,14 +12,15 @@ cd "$(dirname "$0")/.."
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(python node rust)
 root=$PWD
-build=$root/build-asan
+# GCC builds both sides: a program holds one sanitizer's runtime, and the languages' packages take the default compiler.
+build=$root/build-asan-bindings
 work=$build/bindings
 mkdir -p "$work"
 
 section "Library"
 install_missing "${build_packages[@]}" "${test_packages[@]}"
-quietly cmake --preset asan -DMULLAMA_BUILD_TESTS=ON
-quietly cmake --build --preset asan --target mullama_shared write_tiny_model scenario
+quietly cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DMULLAMA_SANITIZE=address -DMULLAMA_BUILD_TESTS=ON
+quietly cmake --build "$build" --target mullama_shared write_tiny_model scenario
 quietly cmake --install "$build" --component mullama_library --prefix "$work/install"
 export MULLAMA_DIR=$work/install MULLAMA_TEST_SANITIZED=1
 export MULLAMA_TEST_TINY=$work/tiny.gguf MULLAMA_TEST_SCENARIO=$work/scenario.txt

@@ -188,7 +188,7 @@ class Bench {
       announcer_.run(run, arguments_.repetitions);
       if (arguments_.in_turn && run > 0 && !await_turn()) return fail(ErrorCode::canceled, "no further turn");
       double limit = 0;
-      if (roof != nullptr && run > 0) {
+      if (roof != nullptr && run > 0 && !InterruptGuard::interrupted()) {
         limit = !test.prefill    ? roof->bytes_a_second()
                 : cost.quantized ? roof->int8_operations_a_second()
                                  : roof->bf16_operations_a_second();

@@ -42,6 +42,7 @@ std::vector<TokenId> BenchRun::spread_tokens(uint32_t count, uint32_t salt) cons
 
 Result<double> BenchRun::run() {
   const InterruptTarget target([this] { engine_->cancel_all(); });
+  if (InterruptGuard::interrupted()) return fail(ErrorCode::canceled, "interrupted");
   auto speed = test_.prefill ? prefill() : decode();
   if (InterruptGuard::interrupted()) return fail(ErrorCode::canceled, "interrupted");
   return speed;

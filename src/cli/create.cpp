@@ -58,7 +58,7 @@ Result<int> create_model(const CreateArguments& arguments) {
   MULLAMA_ASSIGN(const store::Modelfile modelfile, store::Modelfile::parse(*text));
   warn_about_unknown_parameters(modelfile);
   const fs::path folder = arguments.file == "-" ? fs::current_path() : fs::absolute(path).parent_path();
-  const InterruptGuard guard;
+  const InterruptGuard guard(InterruptGuard::Heeds::interrupt_and_termination);
   ProgressDisplay display(arguments.quiet);
   store::PullOptions options;
   options.canceled = [] { return InterruptGuard::interrupted(); };

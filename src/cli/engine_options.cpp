@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 #include <initializer_list>
 
+#include "base/environment.hpp"
 #include "cli/terminal.hpp"
 
 namespace mullama::cli {
@@ -13,23 +13,16 @@ namespace {
 
 constexpr std::string_view kGroup = "Memory and machine";
 
-std::optional<std::string> environment(std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return std::string(value);
-  }
-  return std::nullopt;
-}
-
 template <class T>
 Result<std::optional<T>> environment_number(std::initializer_list<const char*> names) {
-  const auto text = environment(names);
-  if (!text) return std::optional<T>();
+  const std::string text = first_environment(names);
+  if (text.empty()) return std::optional<T>();
   T value{};
-  const auto read = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (read.ec != std::errc() || read.ptr != text->data() + text->size()) {
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (read.ec != std::errc() || read.ptr != text.data() + text.size()) {
     return fail(ErrorCode::invalid_argument,
                 "the environment variable {} holds '{}', which is not a number in range", *names.begin(),
-                *text);
+                text);
   }
   return std::optional<T>(value);
 }
@@ -122,12 +115,12 @@ Result<EngineParams> resolve(const EngineArguments& arguments, const store::Para
   if (out.context.n_batch == 0) return fail(ErrorCode::invalid_argument, "--batch-size must be at least 1");
   out.context.kv_rotate = !arguments.no_kv_rotate;
   out.context.lookup = arguments.lookup;
-  const std::string env_type = environment({"MULLAMA_KV_CACHE_TYPE", "OLLAMA_KV_CACHE_TYPE"}).value_or("f16");
+  const std::string env_type = first_environment({"MULLAMA_KV_CACHE_TYPE", "OLLAMA_KV_CACHE_TYPE"});
   try {
     out.context.kv_cache_type = kv_cache_type_from_string(
-        first_given({arguments.kv_cache_type_k, arguments.kv_cache_type, env_type}));
+        first_given({arguments.kv_cache_type_k, arguments.kv_cache_type, env_type, "f16"}));
     out.context.kv_cache_type_v = kv_cache_type_from_string(
-        first_given({arguments.kv_cache_type_v, arguments.kv_cache_type, env_type}));
+        first_given({arguments.kv_cache_type_v, arguments.kv_cache_type, env_type, "f16"}));
   } catch (const MullamaError& error) {
     return fail(ErrorCode::invalid_argument, "{}", error.what());
   }
@@ -143,8 +136,7 @@ Result<EngineParams> resolve(const EngineArguments& arguments, const store::Para
                              default_integer<unsigned>(defaults, "num_thread"), 0u);
   out.model.isa = arguments.isa;
   out.model.on_warning = [](const std::string& line) { write_note("Warning: " + line + "\n"); };
-  out.memory_budget =
-      first_given({arguments.memory_budget, environment({"MULLAMA_MEMORY_BUDGET"}).value_or("")});
+  out.memory_budget = first_given({arguments.memory_budget, environment("MULLAMA_MEMORY_BUDGET")});
   return out;
 }
 

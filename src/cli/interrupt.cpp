@@ -20,22 +20,24 @@ extern "C" void on_interrupt(int) {
   if (const auto* stop = interrupt_target.load()) (*stop)();
 }
 
-void set_handler(void (*handler)(int)) {
+void set_handler(int signal, void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
   action.sa_flags = 0;  // no SA_RESTART: a blocking read must return
-  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
-InterruptGuard::InterruptGuard() {
+InterruptGuard::InterruptGuard(Heeds heeds) : heeds_(heeds) {
   clear();
-  set_handler(&on_interrupt);
+  set_handler(SIGINT, &on_interrupt);
+  if (heeds_ == Heeds::interrupt_and_termination) set_handler(SIGTERM, &on_interrupt);
 }
 InterruptGuard::~InterruptGuard() {
-  set_handler(SIG_DFL);
+  set_handler(SIGINT, SIG_DFL);
+  if (heeds_ == Heeds::interrupt_and_termination) set_handler(SIGTERM, SIG_DFL);
 }
 bool InterruptGuard::interrupted() {
   return interrupt_count.load() > 0;

@@ -35,7 +35,7 @@ std::string type_names() {
 Result<int> quantize(const QuantizeArguments& arguments) {
   MULLAMA_ASSIGN(const quant::FileType type, file_type(arguments.type));
   MULLAMA_ASSIGN(const store::StoredModel model, find_model(arguments.in, arguments.quiet));
-  const InterruptGuard guard;
+  const InterruptGuard guard(InterruptGuard::Heeds::interrupt_and_termination);
   ProgressDisplay display(arguments.quiet);
   quant::QuantizeOptions options;
   options.allow_requantize = arguments.allow_requantize;

@@ -1,11 +1,11 @@
 #include "cli/serve_options.hpp"
 
 #include <charconv>
-#include <cstdlib>
 #include <sys/stat.h>
 
 #include "api/impl.hpp"
 #include "base/byte_size.hpp"
+#include "base/environment.hpp"
 #include "cli/daemon_state.hpp"
 #include "cli/models.hpp"
 #include "cli/terminal.hpp"
@@ -18,16 +18,9 @@ namespace {
 constexpr uint32_t kDefaultParallel = 4;
 constexpr uint32_t kDefaultQueue = 512;
 
-std::string environment(std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return value;
-  }
-  return {};
-}
-
 Result<uint32_t> number_or(const std::optional<uint32_t>& flag, const char* variable, uint32_t missing) {
   if (flag) return *flag;
-  const std::string text = environment({variable});
+  const std::string text = environment(variable);
   if (text.empty()) return missing;
   uint32_t value = 0;
   const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -174,7 +167,7 @@ Result<server::ServeOptions> resolve(const ServeArguments& arguments) {
   }
   options.allowed_hosts = arguments.allowed_hosts;
   options.origins = arguments.origins;
-  for (std::string& origin : words(environment({"MULLAMA_ORIGINS", "OLLAMA_ORIGINS"})))
+  for (std::string& origin : words(first_environment({"MULLAMA_ORIGINS", "OLLAMA_ORIGINS"})))
     options.origins.push_back(std::move(origin));
   options.allow_open = arguments.allow_open;
   options.log_requests = arguments.verbose;
@@ -186,7 +179,7 @@ Result<server::ServeOptions> resolve(const ServeArguments& arguments) {
   MULLAMA_ASSIGN(service.max_queue, number_or(arguments.max_queue, "OLLAMA_MAX_QUEUE", kDefaultQueue));
   MULLAMA_ASSIGN(service.max_models, number_or(arguments.max_models, "OLLAMA_MAX_LOADED_MODELS", 0));
   const std::string keep =
-      arguments.keep_alive.empty() ? environment({"OLLAMA_KEEP_ALIVE"}) : arguments.keep_alive;
+      arguments.keep_alive.empty() ? environment("OLLAMA_KEEP_ALIVE") : arguments.keep_alive;
   if (!keep.empty()) {
     MULLAMA_ASSIGN(service.keep_alive, server::KeepAlive::parse(keep));
     options.keep_models = service.keep_alive;

@@ -77,7 +77,7 @@ Result<const KernelTable*> select_kernels(std::string_view isa) {
   const auto all = all_kernels();
   const bool known =
       std::any_of(all.begin(), all.end(), [&](const KernelTable* table) { return table->isa == isa; });
-  return fail(ErrorCode::unsupported, "{} \"{}\"; choose one of {}",
+  return fail(known ? ErrorCode::unsupported : ErrorCode::invalid_argument, "{} \"{}\"; choose one of {}",
               known ? "this CPU cannot run instruction set" : "unknown instruction set", isa, choices);
 }
 

@@ -1,6 +1,7 @@
 #include "model/weights.hpp"
 
 #include <array>
+#include <charconv>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <map>
@@ -279,6 +280,22 @@ Status bind_rope_factors(Binder& binder, const Hparams& hparams, ModelWeights& w
   return {};
 }
 
+/// A file whose metadata counts fewer layers than it holds would answer, and answer nonsense.
+Status refuse_layers_beyond(const gguf::File& file, size_t layers) {
+  constexpr std::string_view kPrefix = "blk.";
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    if (!tensor.name.starts_with(kPrefix)) continue;
+    uint64_t layer = 0;
+    const char* const end = tensor.name.data() + tensor.name.size();
+    const auto read = std::from_chars(tensor.name.data() + kPrefix.size(), end, layer);
+    if (read.ec != std::errc() || layer < layers) continue;
+    return fail(ErrorCode::corrupt_file,
+                "'{}' holds tensor '{}', but its metadata counts {} layers (block_count)", file.label(),
+                tensor.name, layers);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ModelWeights> bind_weights(const gguf::File& file, const ArchSpec& spec, const Hparams& hparams) {
@@ -286,6 +303,7 @@ Result<ModelWeights> bind_weights(const gguf::File& file, const ArchSpec& spec, 
   Binder binder(file, spec, weights);
   MULLAMA_ASSIGN(weights.token_embedding, binder.matrix("token_embd", hparams.vocabulary, hparams.embedding));
   MULLAMA_TRY(bind_rope_factors(binder, hparams, weights));
+  MULLAMA_TRY(refuse_layers_beyond(file, hparams.layers.size()));
   weights.layers.resize(hparams.layers.size());
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     binder.enter_layer(static_cast<int32_t>(i));

@@ -4,7 +4,7 @@ import json
 
 from support import REAL_MODEL, RealModelTest
 
-INSTRUCTION_SETS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon")
+INSTRUCTION_SETS = ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon")
 PROMPTS = ("Write a short poem about the sea.", "List three primes, then explain what a prime is.")
 
 
@@ -32,6 +32,9 @@ class InstructionSets(RealModelTest):
         for isa, texts in answers.items():
             self.assertEqual(texts, answers["scalar"], isa)
         print(f"{model}: {', '.join(answers)} give the same texts")
+
+    def test_an_unknown_one_is_a_wrong_argument(self):
+        self.assertIn('unknown instruction set "avx3"; choose one of scalar', self.check_fails(4, "run", REAL_MODEL, "x", "--isa", "avx3"))
 
     def test_E7_smollm2(self):
         self.check_equal(REAL_MODEL)

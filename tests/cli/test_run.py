@@ -249,6 +249,21 @@ class Signals(RealModelTest):
         self.assertEqual((process.returncode, output.strip()), (130, b""))
         self.assertLess(time.monotonic() - begun, 20)
 
+    def test_termination_leaves_no_half_written_file(self):
+        model = self.folder / "smaller.gguf"
+        for sent in (signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen([BINARY, "quantize", REAL_MODEL, str(model), "Q4_K_M", "--allow-requantize", "--threads", "1"],
+                                       env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+            try:
+                self.wait_until_it_computes(process)
+                process.send_signal(sent)
+                output, error = process.communicate(timeout=60)
+            finally:
+                process.kill()
+                process.wait()
+            self.assertEqual((process.returncode, output), (130, b""), error)
+            self.assertEqual([path.name for path in self.folder.glob("smaller*")], [])
+
     def wait_until_it_computes(self, process):
         """Until the program catches interrupts and has used more than loading takes of the processor."""
         deadline = time.monotonic() + 120

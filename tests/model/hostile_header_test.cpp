@@ -139,6 +139,16 @@ TEST(HostileHeader, TensorsOfAnotherShape) {
   }
 }
 
+TEST(HostileHeader, FewerLayersThanTensors) {
+  GgufBuilder builder = GgufBuilder::llama();
+  builder.metadata["llama.block_count"] = 1u;
+  expect_refused(builder, "'blk.1.attn_k.weight', but its metadata counts 1 layers (block_count)");
+  // Which is no layer's number stays unused, as other tensors do.
+  builder = GgufBuilder::llama();
+  builder.tensors["blk.x.weight"] = {{64, 64}};
+  EXPECT_EQ(error_of(builder).message, "accepted");
+}
+
 TEST(HostileHeader, MissingTensors) {
   for (const auto& [name, tensor] : GgufBuilder::llama().tensors) {
     GgufBuilder builder = GgufBuilder::llama();
