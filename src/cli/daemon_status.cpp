@@ -100,9 +100,17 @@ std::string describe(const Json& report, const server::DaemonAddress& address) {
   return out;
 }
 
+/// No daemon is an error with an exit code of its own.
+int report_unreachable(const Error& error) {
+  write_note(fmt::format("Error: {}\n", printable(error.message)));
+  return kDaemonUnreachable;
+}
+
 Result<int> list_running(bool as_json) {
   MULLAMA_ASSIGN(const auto address, daemon_address());
-  MULLAMA_ASSIGN(const Json reply, server::ask_daemon(address, "/api/ps"));
+  const auto asked = server::ask_daemon(address, "/api/ps");
+  if (!asked && asked.error().code == ErrorCode::unavailable) return report_unreachable(asked.error());
+  MULLAMA_ASSIGN(const Json reply, asked);
   if (as_json) {
     write_out(reply.at("models").dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return kOk;
@@ -153,8 +161,9 @@ Result<int> daemon_status(bool as_json) {
 Result<int> unload_model(const std::string& name) {
   MULLAMA_ASSIGN(const auto address, daemon_address());
   const Json body = {{"model", name}, {"keep_alive", 0}, {"stream", false}};
-  MULLAMA_ASSIGN(const Json reply, server::ask_daemon(address, "/api/generate", body.dump()));
-  static_cast<void>(reply);
+  const auto asked = server::ask_daemon(address, "/api/generate", body.dump());
+  if (!asked && asked.error().code == ErrorCode::unavailable) return report_unreachable(asked.error());
+  MULLAMA_TRY(asked);
   return kOk;
 }
 

@@ -1,6 +1,7 @@
 #include "cli/engine_options.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <initializer_list>
 
@@ -84,7 +85,7 @@ void add_engine_options(CLI::App& command, EngineArguments& arguments) {
                 "Map the model file (default), or with --no-mmap copy it into memory")
       ->group(group);
   command
-      .add_flag("--mlock", arguments.mlock,
+      .add_flag("--mlock,!--no-mlock", arguments.mlock,
                 "Lock model and KV cache in memory; --mlock=require fails if that is not allowed")
       ->group(group);
   command
@@ -97,6 +98,8 @@ void add_engine_options(CLI::App& command, EngineArguments& arguments) {
   command
       .add_option("--isa", arguments.isa,
                   "Instruction set to force: scalar, avx2, ... (environment: MULLAMA_ISA)")
+      ->group(group);
+  command.add_option("--pre", arguments.pre_tokenizer, "Pre-tokenizer to use instead of the file's")
       ->group(group);
 }
 
@@ -124,17 +127,20 @@ Result<EngineParams> resolve(const EngineArguments& arguments, const store::Para
   } catch (const MullamaError& error) {
     return fail(ErrorCode::invalid_argument, "{}", error.what());
   }
-  out.model.use_mmap = arguments.mmap && default_flag(defaults, "use_mmap", true);
-  if (!arguments.mlock.empty() && arguments.mlock != "true" && arguments.mlock != "require") {
+  out.model.use_mmap = arguments.mmap.value_or(default_flag(defaults, "use_mmap", true));
+  constexpr std::array<std::string_view, 4> kLocks{"", "true", "false", "require"};
+  if (std::ranges::find(kLocks, arguments.mlock) == kLocks.end()) {
     return fail(ErrorCode::invalid_argument, "--mlock takes no value but 'require', not '{}'",
                 arguments.mlock);
   }
-  out.model.use_mlock = !arguments.mlock.empty() || default_flag(defaults, "use_mlock", false);
+  out.model.use_mlock =
+      arguments.mlock.empty() ? default_flag(defaults, "use_mlock", false) : arguments.mlock != "false";
   out.model.mlock_required = arguments.mlock == "require";
   out.model.n_gpu_layers = pick(arguments.gpu_layers, env_gpu, default_integer<int>(defaults, "num_gpu"), 0);
   out.model.n_threads = pick(arguments.threads, std::optional<unsigned>(),
                              default_integer<unsigned>(defaults, "num_thread"), 0u);
   out.model.isa = arguments.isa;
+  out.model.pre_tokenizer = arguments.pre_tokenizer;
   out.model.on_warning = [](const std::string& line) { write_note("Warning: " + line + "\n"); };
   out.memory_budget = first_given({arguments.memory_budget, environment("MULLAMA_MEMORY_BUDGET")});
   return out;

@@ -20,12 +20,13 @@ struct EngineArguments {
   std::string kv_cache_type_v;
   bool no_kv_rotate = false;
   uint32_t lookup = 0;
-  bool mmap = true;
-  std::string mlock;  ///< "", "true" or "require"
+  std::optional<bool> mmap;
+  std::string mlock;  ///< "", "true", "false" or "require"
   std::optional<int> gpu_layers;
   std::optional<unsigned> threads;
   std::string memory_budget;
   std::string isa;
+  std::string pre_tokenizer;
 
   friend bool operator==(const EngineArguments&, const EngineArguments&) = default;
 };

@@ -108,6 +108,13 @@ bool is_whole(const Answer& answer, const RunSettings& settings) {
   return false;
 }
 
+void note_full_context(const ChatSession& session, const Answer& answer, const RunSettings& settings) {
+  if (answer.result.finish_reason != FinishReason::context_full) return;
+  write_note(fmt::format(
+      "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size{}\n",
+      session.context_size(), settings.grow ? "" : ", or --grow"));
+}
+
 /// The whole answer at its end: as JSON, or as text with --no-stream.
 Answer answer_at_once(ChatSession& session, const std::string& prompt, const RunSettings& settings,
                       bool as_json) {
@@ -120,6 +127,7 @@ Answer answer_at_once(ChatSession& session, const std::string& prompt, const Run
     printer.print(answer.content, false);
     printer.finish();
   }
+  note_full_context(session, answer, settings);
   if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + session.statistics(answer));
   return answer;
@@ -233,11 +241,7 @@ Answer ask_and_print(ChatSession& session, const std::string& text, const RunSet
     throw;
   }
   printer.finish();
-  if (answer.result.finish_reason == FinishReason::context_full) {
-    write_note(fmt::format(
-        "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size{}\n",
-        session.context_size(), settings.grow ? "" : ", or --grow"));
-  }
+  note_full_context(session, answer, settings);
   if (settings.release_idle) session.release_idle();
   if (settings.verbose) write_note("\n" + session.statistics(answer));
   return answer;

@@ -61,13 +61,17 @@ Result<std::vector<std::string>> keys_of(const std::string& path) {
   return keys;
 }
 
-/// "name=path", "path" or "name".
+/// "name=path", "name:path", "path" or "name".
 Result<std::pair<std::string, std::string>> named_model(const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals != std::string::npos && equals > 0) {
-    const std::string name = text.substr(0, equals);
-    MULLAMA_ASSIGN(const auto parsed, store::ModelName::parse(name));
-    return std::pair(parsed.display(), std::filesystem::absolute(text.substr(equals + 1)).string());
+  size_t sign = text.find('=');
+  // A colon may also stand before a tag.
+  if (const size_t colon = text.find(':'); sign == std::string::npos && colon != std::string::npos &&
+                                           !store::is_path(text.substr(0, colon + 1)) &&
+                                           store::is_path(text.substr(colon + 1)))
+    sign = colon;
+  if (sign != std::string::npos && sign > 0) {
+    MULLAMA_ASSIGN(const auto parsed, store::ModelName::parse(text.substr(0, sign)));
+    return std::pair(parsed.display(), std::filesystem::absolute(text.substr(sign + 1)).string());
   }
   if (!store::is_path(text)) {
     MULLAMA_ASSIGN(const auto model, find_model(text, false));

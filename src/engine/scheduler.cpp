@@ -1,6 +1,7 @@
 #include "engine/scheduler.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace mullama::engine {
 
@@ -17,13 +18,18 @@ std::vector<Chunk> schedule(std::span<const Candidate> candidates, uint32_t budg
       prompts.push_back(candidate);
     }
   }
-  std::stable_sort(prompts.begin(), prompts.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.arrival < b.arrival; });
+  if (prompts.empty()) return chunks;
   left += prompts.size();
   if (!chunks.empty()) left = std::min<size_t>(left, std::max(budget / 2, 1u));
+  std::ranges::sort(prompts, {},
+                    [](const Candidate& prompt) { return std::pair(prompt.pending, prompt.arrival); });
+  const uint64_t oldest = std::ranges::min(prompts, {}, &Candidate::arrival).arrival;
+  size_t kept_for_oldest = left - left / 2;
   for (const Candidate& prompt : prompts) {
-    const auto tokens = static_cast<uint32_t>(std::min<size_t>(prompt.pending, left));
-    if (tokens == 0) break;
+    if (prompt.arrival == oldest) kept_for_oldest = 0;
+    const size_t share = left - std::min(left, kept_for_oldest);
+    const auto tokens = static_cast<uint32_t>(std::min<size_t>(prompt.pending, share));
+    if (tokens == 0) continue;
     chunks.push_back({prompt.slot, tokens});
     left -= tokens;
   }

@@ -21,10 +21,10 @@ struct Chunk {
 };
 
 /// Chooses the tokens of the next step, at most `budget`: one for each decoding sequence, so that no answer
-/// stalls, then their drafts, then prompts in the order of their arrival, in chunks of what is left. Beside
-/// decoding sequences, prompts get at most half of the budget, which bounds the time between two tokens of an
-/// answer.
-/// Precondition: budget >= number of candidates.
+/// stalls, then their drafts, then prompts in chunks of what is left: those with the least to compute first,
+/// so that a short one does not wait for a long one, but half for the oldest, so that none waits for ever.
+/// Beside decoding sequences, prompts get at most half of the budget, which bounds the time between two
+/// tokens of an answer. Precondition: budget >= number of candidates.
 [[nodiscard]] std::vector<Chunk> schedule(std::span<const Candidate> candidates, uint32_t budget);
 
 }  // namespace mullama::engine

@@ -66,8 +66,6 @@ constexpr std::array kHubModels{
     HubModel{"gemma3:12b", "ggml-org/gemma-3-12b-it-GGUF"},
     HubModel{"mistral:latest", "bartowski/Mistral-7B-Instruct-v0.3-GGUF"},
     HubModel{"mistral:7b", "bartowski/Mistral-7B-Instruct-v0.3-GGUF"},
-    HubModel{"mixtral:latest", "TheBloke/Mixtral-8x7B-Instruct-v0.1-GGUF"},
-    HubModel{"mixtral:8x7b", "TheBloke/Mixtral-8x7B-Instruct-v0.1-GGUF"},
     HubModel{"phi3:latest", "microsoft/Phi-3-mini-4k-instruct-gguf"},
     HubModel{"phi3:mini", "microsoft/Phi-3-mini-4k-instruct-gguf"},
     HubModel{"tinyllama:latest", "TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"},

@@ -1,6 +1,7 @@
 #include "engine/scheduler.hpp"
 
 #include <gtest/gtest.h>
+#include <vector>
 
 namespace mullama::engine {
 namespace {
@@ -24,6 +25,30 @@ TEST(Scheduler, PromptsAreServedInTheOrderOfTheirArrival) {
   EXPECT_EQ(chunks[0].tokens, 300u);
   EXPECT_EQ(chunks[1].slot, 0u);
   EXPECT_EQ(chunks[1].tokens, 212u);
+}
+
+TEST(Scheduler, AShortPromptDoesNotWaitForALongOne) {
+  const Candidate candidates[] = {{0, 32000, false, 1}, {1, 10, false, 2}, {2, 400, false, 3}};
+  auto chunks = schedule(candidates, 512);
+  ASSERT_EQ(chunks.size(), 3u);
+  EXPECT_EQ(chunks[0].slot, 1u);
+  EXPECT_EQ(chunks[0].tokens, 10u);
+  EXPECT_EQ(chunks[1].slot, 2u);
+  EXPECT_EQ(chunks[1].tokens, 246u) << "half is the oldest one's";
+  EXPECT_EQ(chunks[2].slot, 0u);
+  EXPECT_EQ(chunks[2].tokens, 256u);
+}
+
+TEST(Scheduler, TheOldestPromptMovesHoweverManyShortOnesCome) {
+  std::vector<Candidate> candidates{{0, 5000, false, 1}};
+  for (uint32_t i = 1; i < 32; ++i) candidates.push_back({i, 64, false, 1 + i});
+  uint32_t steps = 0;
+  for (; candidates[0].pending > 0; ++steps) {
+    for (const Chunk& chunk : schedule(candidates, 128)) {
+      if (chunk.slot == 0) candidates[0].pending -= chunk.tokens;
+    }
+  }
+  EXPECT_EQ(steps, (5000u + 63) / 64);
 }
 
 TEST(Scheduler, NeverExceedsTheBudget) {

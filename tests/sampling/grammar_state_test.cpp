@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <gtest/gtest.h>
 #include <random>
 #include <string>
@@ -185,6 +185,19 @@ TEST(GrammarState, ARefusedChargeIsAnErrorAndTheStateGoesOn) {
   EXPECT_TRUE(state.accept_text("1"));
 }
 
+/// Of this thread: what others run meanwhile does not count.
+double processor_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr double kLongestMask = 3;  // Instrumented code takes some six times as long.
+#else
+constexpr double kLongestMask = 0.5;
+#endif
+
 // threats.md: "deeply nested or repeated rules blow up": counts that overlap make every step a long one.
 TEST(ThreatGrammarAmbiguity, WorkOfAMaskIsBounded) {
   std::string many = "root ::=";
@@ -204,10 +217,9 @@ TEST(ThreatGrammarAmbiguity, WorkOfAMaskIsBounded) {
     double longest = 0;
     bool refused = false;
     for (int step = 0; step < 40 && !refused; ++step) {
-      const auto begin = std::chrono::steady_clock::now();
+      const double begin = processor_seconds();
       const auto mask = state->mask();
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-      longest = std::max(longest, took.count());
+      longest = std::max(longest, processor_seconds() - begin);
       refused = !mask;
       if (refused) {
         EXPECT_EQ(mask.error().code, ErrorCode::unsupported);
@@ -218,7 +230,7 @@ TEST(ThreatGrammarAmbiguity, WorkOfAMaskIsBounded) {
     RecordProperty("longest_mask_ms", static_cast<int>(longest * 1e3));
     std::printf("%s: longest mask %.0f ms%s\n", text.substr(0, 60).c_str(), longest * 1e3,
                 refused ? ", refused" : "");
-    EXPECT_LT(longest, 1.0);  // a second, on a busy or instrumented machine
+    EXPECT_LT(longest, kLongestMask);
   }
 }
 
