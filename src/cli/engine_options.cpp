@@ -127,7 +127,11 @@ Result<EngineParams> resolve(const EngineArguments& arguments, const store::Para
   } catch (const MullamaError& error) {
     return fail(ErrorCode::invalid_argument, "{}", error.what());
   }
-  out.model.use_mmap = arguments.mmap.value_or(default_flag(defaults, "use_mmap", true));
+  constexpr std::array<std::string_view, 3> kMaps{"", "true", "false"};
+  if (std::ranges::find(kMaps, arguments.mmap) == kMaps.end())
+    return fail(ErrorCode::invalid_argument, "--mmap takes no value, not '{}'", arguments.mmap);
+  out.model.use_mmap =
+      arguments.mmap.empty() ? default_flag(defaults, "use_mmap", true) : arguments.mmap == "true";
   constexpr std::array<std::string_view, 4> kLocks{"", "true", "false", "require"};
   if (std::ranges::find(kLocks, arguments.mlock) == kLocks.end()) {
     return fail(ErrorCode::invalid_argument, "--mlock takes no value but 'require', not '{}'",

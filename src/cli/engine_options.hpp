@@ -20,7 +20,7 @@ struct EngineArguments {
   std::string kv_cache_type_v;
   bool no_kv_rotate = false;
   uint32_t lookup = 0;
-  std::optional<bool> mmap;
+  std::string mmap;   ///< "", "true" or "false"
   std::string mlock;  ///< "", "true", "false" or "require"
   std::optional<int> gpu_layers;
   std::optional<unsigned> threads;
