@@ -108,7 +108,7 @@ bool is_whole(const Answer& answer, const RunSettings& settings) {
   return false;
 }
 
-void note_full_context(const ChatSession& session, const Answer& answer, const RunSettings& settings) {
+void note_full_context(ChatSession& session, const Answer& answer, const RunSettings& settings) {
   if (answer.result.finish_reason != FinishReason::context_full) return;
   write_note(fmt::format(
       "Note: the context of {} tokens is full, so the answer was cut. Try a larger --ctx-size{}\n",

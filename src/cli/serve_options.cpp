@@ -97,7 +97,7 @@ void add_serve_options(CLI::App& command, ServeArguments& arguments) {
   const std::string group = "Server";
   command
       .add_option("-m,--model", arguments.models,
-                  "A model to load at the start: NAME, FILE.gguf or NAME=FILE; repeatable")
+                  "A model to load at the start: NAME, FILE.gguf or NAME=FILE (NAME:FILE); repeatable")
       ->group(group);
   command
       .add_option("--parallel", arguments.parallel,

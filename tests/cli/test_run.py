@@ -158,6 +158,25 @@ class Memory(RealModelTest):
         self.assertIn("sha256-", self.maps())
         self.assertNotIn("sha256-", self.maps("--no-mmap"))
 
+    def test_flags_win_over_what_the_model_itself_says(self):
+        self.environment["MULLAMA_MODELS_DIR"] = str(self.models)
+        path = self.run_program("show", REAL_MODEL, "--json", MULLAMA_MODELS_DIR=REAL_MODELS).stdout
+        self.check_ok("create", "own", "-f", "-", text=f"FROM {json.loads(path)['path']}\nPARAMETER use_mmap false\nPARAMETER num_ctx 300\n")
+
+        def told(*flags):
+            done = self.run_program("run", "own", "Hi", "-n", "1", "--verbose", *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return re.search(r"mmap: +(\w+)", done.stderr)[1], int(re.search(r"context used: +\d+/(\d+) tokens", done.stderr)[1])
+
+        self.assertEqual(told(), ("off", 300))
+        self.assertEqual(told("--mmap", "--no-mlock"), ("on", 300))
+        self.assertEqual(told("--no-mmap", "-c", "200"), ("off", 200))
+        self.check_fails(4, "run", "own", "Hi", "--mmap=maybe")
+
+    def test_another_pre_tokenizer_may_be_asked_for(self):
+        self.assertIn("unknown pre-tokenizer 'nosuch'", self.check_fails(1, "run", REAL_MODEL, "x", "--pre", "nosuch"))
+        self.check_ok("run", REAL_MODEL, "x", "-n", "1", "--pre", "gpt-2")
+
     def test_C11_mlock(self):
         size = json.loads(self.check_ok("show", REAL_MODEL, "--json"))["size"]
         self.assertEqual(self.locked(self.while_answering("status")[0]), 0)
@@ -190,9 +209,10 @@ class Memory(RealModelTest):
         self.assertIn("budget 20.00 MiB", error)
 
     def test_a_full_context_is_said_so(self):
-        done = self.run_program("run", REAL_MODEL, "Write a long story about the sea.", *GREEDY, "--ctx-size", "64")
-        self.assertEqual(done.returncode, 0)
-        self.assertIn("context of 64 tokens is full", done.stderr)
+        for flags in ((), ("--no-stream",), ("--json",)):
+            done = self.run_program("run", REAL_MODEL, "Write a long story about the sea.", *GREEDY, "--ctx-size", "64", *flags)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("context of 64 tokens is full", done.stderr, flags)
 
 
 class Formats(RealModelTest):

@@ -150,6 +150,10 @@ class Daemon(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("No daemon is running", done.stdout)
         self.assertFalse(json.loads(self.run_program("daemon", "status", "--json").stdout)["running"])
+        for words in (("ps",), ("stop", MODEL)):
+            done = self.run_program(*words)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertRegex(done.stderr, r"^Error: .*mullama daemon start\n$")
 
         started = self.run_program("daemon", "start", "--port", "0", "--model", MODEL, "--parallel", "2", "--ctx-size", "512")
         self.assertEqual(started.returncode, 0, started.stderr)
@@ -189,6 +193,14 @@ class Daemon(unittest.TestCase):
         started = self.run_program("daemon", "start", "--port", "0")
         self.assertEqual(started.returncode, 0, started.stderr)
         self.assertNotEqual(self.pid(), first)
+
+    def test_a_file_may_get_a_name(self):
+        path = json.loads(self.run_program("show", MODEL, "--json").stdout)["path"]
+        started = self.run_program("daemon", "start", "--port", "0", "--ctx-size", "256", "--model", f"one={path}", "--model", f"two:{path}")
+        self.assertEqual(started.returncode, 0, started.stderr)
+        self.addCleanup(self.run_program, "daemon", "stop", "-f")
+        status = json.loads(self.run_program("daemon", "status", "--json").stdout)
+        self.assertEqual(sorted(model["name"] for model in status["models"]), ["one:latest", "two:latest"])
 
     def test_a_daemon_that_cannot_start_says_why(self):
         done = self.run_program("daemon", "start", "--port", "0", "--model", "./nothere.gguf")
