@@ -212,6 +212,8 @@ LineEditor::Event LineEditor::read(std::string_view prompt, std::string_view pla
   std::fputs("\x1b[?2004h", state_->screen);
   std::fflush(state_->screen);
   ::el_resize(state_->editor);
+  // libedit shows the prompt first, and a Ctrl-D typed before the terminal is ready for single keys is lost.
+  ::el_set(state_->editor, EL_PREP_TERM, 1);
   int count = 0;
   errno = 0;
   const char* text = ::el_gets(state_->editor, &count);

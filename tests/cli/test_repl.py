@@ -174,6 +174,15 @@ class Repl(RealModelTest):
         terminal.type("/exit\r")
         self.assertEqual(terminal.exit_code(), 0)
 
+    def test_the_terminal_takes_single_keys_as_soon_as_the_prompt_shows(self):
+        terminal = self.start("-n", "1")
+        for _ in range(20):
+            self.assertFalse(termios.tcgetattr(terminal.master)[3] & termios.ICANON)
+            terminal.type("/set verbose\r")
+            terminal.expect(r"[^ ]>>> $|\n>>> $")
+        terminal.type("\x04")
+        self.assertEqual(terminal.exit_code(), 0)
+
     def test_several_lines(self):
         terminal = self.start("--temperature", "0", "-n", "8")
         terminal.type('"""The first line\r')

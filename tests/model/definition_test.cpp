@@ -62,6 +62,7 @@ TEST(Definition, SlotsOfLayersShareBytes) {
   GgufBuilder builder = GgufBuilder::llama();
   const uint32_t two = define_or_die(parse(builder)).program.activation_width;
   builder.metadata["llama.block_count"] = 1u;
+  std::erase_if(builder.tensors, [](const auto& tensor) { return tensor.first.starts_with("blk.1."); });
   EXPECT_EQ(define_or_die(parse(builder)).program.activation_width, two);
 }
 
