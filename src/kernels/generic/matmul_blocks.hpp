@@ -181,7 +181,7 @@ struct DotSink {
   }
 
   [[gnu::always_inline]] inline void ask_for(uint32_t lines) {
-    for (uint32_t i = 0; i < lines; ++i, ask += 64) __builtin_prefetch(ask);
+    for (uint32_t i = 0; i < lines; ++i, ask += 64) __builtin_prefetch(ask, 0, 2);
   }
 
   /// Continues the chains with `blocks` blocks and moves on in the input.
@@ -277,7 +277,7 @@ template <class L, template <class> class TileType, int kColumns>
   const uint8_t* const next = args.next != nullptr ? args.next : begin;
   const auto ask = [&](const uint8_t* p) { return p < end ? p : next + (p - end); };
   if (!args.asked) {
-    for (const uint8_t* p = begin; p < end && p < begin + 3 * half; p += 64) __builtin_prefetch(p);
+    for (const uint8_t* p = begin; p < end && p < begin + 3 * half; p += 64) __builtin_prefetch(p, 0, 2);
   }
   for (uint32_t row = args.row_begin; row < args.row_end; row += kLanes) {
     const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
