@@ -124,6 +124,19 @@ class WithADaemon(unittest.TestCase):
         self.assertIn("the context holds 2048", done.stderr)
 
 
+class Gone(unittest.TestCase):
+    def test_a_daemon_that_dies_in_the_middle_of_an_answer_is_told(self):
+        with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "2048") as server:
+            environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
+            process = subprocess.Popen([BINARY, "run", MODEL, "--raw", "Count:", "-n", "1500"], env=environment, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, encoding="utf-8")
+            self.assertTrue(process.stdout.read(1))
+            server.process.kill()
+            _, error = process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 2, error)
+            self.assertRegex(error, r"\AError: the daemon at 127\.0\.0\.1:\d+ [^\n]*\n\Z")
+
+
 class WithoutTheModel(unittest.TestCase):
     def test_X06_a_daemon_without_the_model_stays_without(self):
         with Server("--parallel", "1", "--ctx-size", "512") as server:
