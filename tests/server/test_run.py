@@ -62,7 +62,7 @@ class WithADaemon(unittest.TestCase):
             done, by_daemon = self.asked(MODEL, "A number", "--format", schema.name, "--temperature", "0", "-n", "60")
         self.assertTrue(by_daemon)
         self.assertIn(json.loads(done.stdout)["n"], range(10))
-        cut, _ = self.asked(MODEL, "Numbers", "--format", "json", "-n", "2", check=False)
+        cut, _ = self.asked(MODEL, "Numbers", "--format", "json", "--temperature", "0", "-n", "2", check=False)
         self.assertEqual(cut.returncode, 1)
         self.assertIn("cut off", cut.stderr)
 
