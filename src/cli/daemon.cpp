@@ -201,17 +201,31 @@ void add_daemon(CLI::App& app, Action& action) {
   CLI::App* start_command = command->add_subcommand("start", "Start the daemon; takes the options of serve");
   const auto serve_arguments = std::make_shared<ServeArguments>();
   add_serve_options(*start_command, *serve_arguments);
+  start_command->footer(
+      "Examples:\n"
+      "  mullama daemon start\n"
+      "  mullama daemon start --model smollm2:135m --parallel 3\n"
+      "  mullama daemon start --port 8080 --memory-budget 4GiB\n"
+      "\nThe environment variables of mullama serve --help count here too.");
   start_command->callback([&action, serve_arguments] { action = [] { return start(words_behind(3)); }; });
 
   CLI::App* stop_command = command->add_subcommand("stop", "Let answers under way end, then stop");
   const auto force = std::make_shared<bool>(false);
   stop_command->add_flag("-f,--force", *force, "Cut answers off");
+  stop_command->footer(
+      "Examples:\n"
+      "  mullama daemon stop\n"
+      "  mullama daemon stop --force");
   stop_command->callback([&action, force] { action = [force] { return stop(*force); }; });
 
   CLI::App* restart_command =
       command->add_subcommand("restart", "Stop, and start with the same options or the ones given");
   const auto restart_arguments = std::make_shared<ServeArguments>();
   add_serve_options(*restart_command, *restart_arguments);
+  restart_command->footer(
+      "Examples:\n"
+      "  mullama daemon restart\n"
+      "  mullama daemon restart --model smollm2:135m --ctx-size 8192");
   restart_command->callback(
       [&action, restart_arguments] { action = [] { return restart(words_behind(3), false); }; });
 
@@ -219,6 +233,11 @@ void add_daemon(CLI::App& app, Action& action) {
       command->add_subcommand("status", "Models, sequences, memory against budget, uptime");
   const auto as_json = std::make_shared<bool>(false);
   status_command->add_flag("--json", *as_json, "Print JSON");
+  status_command->footer(
+      "Examples:\n"
+      "  mullama daemon status\n"
+      "  mullama daemon status --json | jq .pools\n"
+      "\nExit codes: 0 a daemon answers, 2 none does.");
   status_command->callback([&action, as_json] { action = [as_json] { return daemon_status(*as_json); }; });
 
   CLI::App* logs_command = command->add_subcommand("logs", "Print the daemon's log");
@@ -226,6 +245,10 @@ void add_daemon(CLI::App& app, Action& action) {
   const auto follow = std::make_shared<bool>(false);
   logs_command->add_option("-n,--lines", *lines, "Lines from the end; default 100");
   logs_command->add_flag("-f,--follow", *follow, "Go on with what is added");
+  logs_command->footer(
+      "Examples:\n"
+      "  mullama daemon logs\n"
+      "  mullama daemon logs -n 50 -f");
   logs_command->callback(
       [&action, lines, follow] { action = [lines, follow] { return show_log(*lines, *follow); }; });
 }

@@ -6,6 +6,7 @@
 #include "api/errors.hpp"
 #include "base/byte_size.hpp"
 #include "cli/daemon_state.hpp"
+#include "cli/exit_code.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/models.hpp"
 #include "cli/statistics.hpp"
@@ -108,11 +109,13 @@ std::unique_ptr<DaemonSession> DaemonSession::find(const std::string& name) {
   if (!address) return nullptr;
   const auto report = server::ask_daemon(*address, "/memory", {}, kPatience);
   if (!report) return nullptr;
-  const json row = find_row(*report, parsed->display());
+  // Where the name is an alias, the daemon knows the model by what it stands for.
+  auto ours = open_store().resolve(name);
+  const json row = find_row(*report, ours ? ours->name : parsed->display());
   if (!row.is_object()) return nullptr;
   store::StoredModel model;
   model.name = row.value("name", "");
-  if (auto ours = open_store().resolve(name)) {
+  if (ours) {
     if (!ours->manifest || store::sha256(ours->manifest->to_json()).hex() != row.value("digest", ""))
       return nullptr;
     model = std::move(*ours);
@@ -174,16 +177,16 @@ Answer DaemonSession::answer(const json& messages, const std::string& text, cons
     const int open = socket.load();
     if (open >= 0) ::shutdown(open, SHUT_RDWR);
   });
-  const Status status = server::stream_from_daemon(address_, options.raw ? "/api/generate" : "/api/chat",
-                                                   body.dump(-1, ' ', false, json::error_handler_t::replace),
-                                                   socket, on_document);
+  const auto status = server::stream_from_daemon(address_, options.raw ? "/api/generate" : "/api/chat",
+                                                 body.dump(-1, ' ', false, json::error_handler_t::replace),
+                                                 socket, on_document);
   if (InterruptGuard::interrupted()) {
     answer.result.finish_reason = FinishReason::canceled;
   } else if (!status) {
+    if (status.error().unreachable) throw DaemonUnreachable(status.error().message);
     api::throw_error(status.error());
   } else if (!last.is_object()) {
-    throw MullamaError(StatusCode::unavailable,
-                       fmt::format("the daemon at {} broke the answer off", address_.text()));
+    throw DaemonUnreachable(fmt::format("the daemon at {} broke the answer off", address_.text()));
   } else {
     answer.result = result_of(last, options);
   }

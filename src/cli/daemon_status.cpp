@@ -100,17 +100,17 @@ std::string describe(const Json& report, const server::DaemonAddress& address) {
   return out;
 }
 
-/// No daemon is an error with an exit code of its own.
-int report_unreachable(const Error& error) {
-  write_note(fmt::format("Error: {}\n", printable(error.message)));
-  return kDaemonUnreachable;
+/// What the daemon says; without one the program ends with its own exit code for that.
+Result<Json> ask(const std::string& path, const std::string& body = {}) {
+  MULLAMA_ASSIGN(const auto address, daemon_address());
+  auto reply = server::ask_daemon(address, path, body);
+  if (!reply && reply.error().unreachable) throw DaemonUnreachable(reply.error().message);
+  MULLAMA_TRY(reply);
+  return std::move(*reply);
 }
 
 Result<int> list_running(bool as_json) {
-  MULLAMA_ASSIGN(const auto address, daemon_address());
-  const auto asked = server::ask_daemon(address, "/api/ps");
-  if (!asked && asked.error().code == ErrorCode::unavailable) return report_unreachable(asked.error());
-  MULLAMA_ASSIGN(const Json reply, asked);
+  MULLAMA_ASSIGN(const Json reply, ask("/api/ps"));
   if (as_json) {
     write_out(reply.at("models").dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return kOk;
@@ -132,7 +132,7 @@ Result<int> list_running(bool as_json) {
 Result<int> daemon_status(bool as_json) {
   MULLAMA_ASSIGN(const auto address, daemon_address());
   auto report = server::ask_daemon(address, "/memory");
-  if (!report && report.error().code == ErrorCode::unavailable) {
+  if (!report && report.error().unreachable) {
     MULLAMA_ASSIGN(const auto running, running_daemon());
     const std::string state = running ? fmt::format("A daemon (pid {}) is starting.", running->pid)
                                       : std::string("No daemon is running.");
@@ -159,11 +159,9 @@ Result<int> daemon_status(bool as_json) {
 }
 
 Result<int> unload_model(const std::string& name) {
-  MULLAMA_ASSIGN(const auto address, daemon_address());
   const Json body = {{"model", name}, {"keep_alive", 0}, {"stream", false}};
-  const auto asked = server::ask_daemon(address, "/api/generate", body.dump());
-  if (!asked && asked.error().code == ErrorCode::unavailable) return report_unreachable(asked.error());
-  MULLAMA_TRY(asked);
+  MULLAMA_ASSIGN(const Json reply, ask("/api/generate", body.dump()));
+  static_cast<void>(reply);
   return kOk;
 }
 
@@ -171,7 +169,10 @@ void add_ps(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("ps", "List the models in the server's memory");
   const auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print JSON");
-  command->footer("Example:\n  mullama ps");
+  command->footer(
+      "Examples:\n"
+      "  mullama ps\n"
+      "  mullama ps --json");
   command->callback([as_json, &action] { action = [as_json] { return list_running(*as_json); }; });
 }
 

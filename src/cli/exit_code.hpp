@@ -22,4 +22,10 @@ enum ExitCode : int {
 [[nodiscard]] ExitCode exit_code(StatusCode code);
 [[nodiscard]] ExitCode exit_code(ErrorCode code);
 
+/// Thrown when the daemon that was to answer is gone; the API's status codes know no daemons.
+class DaemonUnreachable : public MullamaError {
+ public:
+  explicit DaemonUnreachable(const std::string& message) : MullamaError(StatusCode::unavailable, message) {}
+};
+
 }  // namespace mullama::cli

@@ -56,6 +56,13 @@ std::vector<std::string> command_names(const CLI::App& app) {
   return names;
 }
 
+/// A command's words behind "mullama": "run", "daemon start".
+std::string words_of(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  if (parent == nullptr || parent->get_parent() == nullptr) return command.get_name();
+  return fmt::format("{} {}", words_of(*parent), command.get_name());
+}
+
 /// The message for an option that the chosen command does not have, with the one that was probably meant.
 std::string unknown_option(const CLI::App& command, const std::string& typed) {
   std::vector<std::string> known;
@@ -65,7 +72,7 @@ std::string unknown_option(const CLI::App& command, const std::string& typed) {
   const std::string name = typed.substr(0, typed.find('='));
   const auto near = store::nearest(name, known);
   const std::string hint = near ? fmt::format(" Did you mean '{}'?", *near) : "";
-  return fmt::format("unknown option '{}'.{} See: mullama {} --help", name, hint, command.get_name());
+  return fmt::format("unknown option '{}'.{} See: mullama {} --help", name, hint, words_of(command));
 }
 
 /// The message for a value that is not of its option's type.
@@ -80,24 +87,42 @@ std::string unreadable_value(const CLI::App& command, const CLI::ConversionError
                                   : type == "FLOAT"               ? "a number in range"
                                                                   : "of another kind";
     return fmt::format("{} must be {}, not '{}'. See: mullama {} --help", option->get_name(), kind,
-                       values.back(), command.get_name());
+                       values.back(), words_of(command));
   }
-  return fmt::format("{}. See: mullama {} --help", error.what(), command.get_name());
+  return fmt::format("{}. See: mullama {} --help", error.what(), words_of(command));
+}
+
+/// The message for a word where one of the command's own commands must stand.
+std::string unknown_command(const CLI::App& command, const std::string& typed) {
+  const auto near = store::nearest(typed, command_names(command));
+  const std::string hint = near ? fmt::format(" Did you mean '{}'?", *near) : "";
+  return fmt::format("unknown command '{} {}'.{} See: mullama {} --help", words_of(command), typed, hint,
+                     words_of(command));
+}
+
+/// The innermost command that was typed, or one outside it that got words it has no use for.
+const CLI::App& command_at_fault(const CLI::App& app) {
+  const CLI::App* command = &app;
+  for (auto inner = app.get_subcommands(); !inner.empty(); inner = command->get_subcommands()) {
+    command = inner.front();
+    if (!command->remaining().empty()) break;
+  }
+  return *command;
 }
 
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
-  const auto chosen = app.get_subcommands();
-  if (chosen.empty()) return fmt::format("{}. See: mullama --help", error.what());
-  const CLI::App& command = *chosen.front();
+  const CLI::App& command = command_at_fault(app);
+  if (&command == &app) return fmt::format("{}. See: mullama --help", error.what());
   if (const auto* conversion = dynamic_cast<const CLI::ConversionError*>(&error))
     return unreadable_value(command, *conversion);
   const std::vector<std::string> left = command.remaining();
   const auto option =
       std::ranges::find_if(left, [](const std::string& text) { return text.size() > 1 && text[0] == '-'; });
   if (option != left.end()) return unknown_option(command, *option);
+  if (!left.empty() && !command_names(command).empty()) return unknown_command(command, left.front());
   if (!left.empty())
-    return fmt::format("unexpected argument '{}'. See: mullama {} --help", left.front(), command.get_name());
-  return fmt::format("{}. See: mullama {} --help", error.what(), command.get_name());
+    return fmt::format("unexpected argument '{}'. See: mullama {} --help", left.front(), words_of(command));
+  return fmt::format("{}. See: mullama {} --help", error.what(), words_of(command));
 }
 
 /// `help` and `help COMMAND` are --help and COMMAND --help.
@@ -115,6 +140,9 @@ int run_action(const Action& action) {
     if (result) return *result;
     if (result.error().code == ErrorCode::canceled) return kInterrupted;
     return report(result.error().message, exit_code(result.error().code));
+  } catch (const DaemonUnreachable& error) {
+    flush_out();
+    return report(error.what(), kDaemonUnreachable);
   } catch (const MullamaError& error) {
     flush_out();
     if (error.code() == StatusCode::canceled) return kInterrupted;

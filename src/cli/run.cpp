@@ -303,11 +303,11 @@ void add_run(CLI::App& app, Action& action) {
       "\nA daemon that has the model in memory answers (mullama daemon start --model NAME); none is ever "
       "started.\nFlags about memory and machine, --fit, --grow, --release-idle, --keepalive and --no-daemon "
       "load the model here.\n"
-      "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Exit codes: 0 ok, 3 model not "
-      "found,\n"
-      "4 bad arguments, 5 download, 7 not permitted (--mlock=require), 8 memory budget exceeded, 130 "
-      "interrupted, "
-      "1 anything else.");
+      "\nWithout a prompt, on a terminal, it talks; /? shows the commands. Lines typed there are kept in "
+      "~/.mullama/history,\nunless OLLAMA_NOHISTORY is set.\n"
+      "\nExit codes: 0 ok, 2 the daemon that answered is gone, 3 model not found, 4 bad arguments, 5 "
+      "download, 6 the daemon\ntook too long, 7 not permitted (--mlock=require), 8 memory budget exceeded, "
+      "130 interrupted, 1 anything else.\nEnvironment variables: see mullama serve --help.");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 

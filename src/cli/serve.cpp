@@ -70,12 +70,19 @@ void add_serve(CLI::App& app, Action& action) {
       "  mullama serve --model llama3.2:1b --parallel 3\n"
       "  mullama serve --model chat=./model.gguf --memory-budget 4GiB\n"
       "  mullama serve --host 0.0.0.0 --api-key-file keys.txt\n"
-      "\nSpeaks the formats of Ollama, OpenAI and Anthropic. Further environment variables: "
-      "MULLAMA_MODELS_DIR, "
-      "MULLAMA_CONTEXT_SIZE,\nMULLAMA_KV_CACHE_TYPE, MULLAMA_MEMORY_BUDGET, OLLAMA_MODELS, "
-      "OLLAMA_CONTEXT_LENGTH, "
-      "OLLAMA_KV_CACHE_TYPE.\nThe first SIGTERM or Ctrl-C lets answers under way end, a second one cuts them "
-      "off.");
+      "\nSpeaks the formats of Ollama, OpenAI and Anthropic. The first SIGTERM or Ctrl-C lets answers under "
+      "way end, a\nsecond one cuts them off.\n"
+      "\nFurther environment variables; a flag wins over them:\n"
+      "  MULLAMA_MODELS_DIR, MULLAMA_MODELS             Where models are kept; default ~/.mullama/models\n"
+      "  OLLAMA_MODELS                                  Ollama's folder, which is only searched\n"
+      "  MULLAMA_STATE_DIR                              The daemon's pid and log; default "
+      "~/.local/state/mullama\n"
+      "  MULLAMA_CONTEXT_SIZE, OLLAMA_CONTEXT_LENGTH    --ctx-size\n"
+      "  MULLAMA_KV_CACHE_TYPE, OLLAMA_KV_CACHE_TYPE    --kv-cache-type\n"
+      "  MULLAMA_MEMORY_BUDGET                          --memory-budget\n"
+      "  MULLAMA_GPU_LAYERS                             --gpu-layers\n"
+      "  HF_TOKEN, HF_ENDPOINT                          For models of Hugging Face, as its own tools read "
+      "them");
   command->callback([arguments, &action] { action = [arguments] { return run_server(*arguments); }; });
 }
 

@@ -50,12 +50,36 @@ httplib::Headers headers_for(const DaemonAddress& address) {
   return headers;
 }
 
-/// Why there is no reply.
-tl::unexpected<Error> no_reply(const DaemonAddress& address, httplib::Error error) {
-  if (error == httplib::Error::Read)
-    return fail(ErrorCode::timeout, "the daemon at {} does not answer", address.text());
-  return fail(ErrorCode::unavailable, "no daemon answers at {}. Start one with: mullama daemon start",
-              address.text());
+/// How long a daemon has said nothing, against how long it may.
+class Silence {
+ public:
+  explicit Silence(std::chrono::seconds patience) : patience_(patience) {}
+  void end() { since_ = Clock::now(); }
+  [[nodiscard]] std::chrono::seconds patience() const { return patience_; }
+  [[nodiscard]] bool too_long() const { return Clock::now() - since_ >= patience_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::chrono::seconds patience_;
+  Clock::time_point since_ = Clock::now();
+};
+
+tl::unexpected<DaemonError> unreachable(std::string message) {
+  return tl::unexpected<DaemonError>({{ErrorCode::unavailable, std::move(message)}, true});
+}
+
+/// Why there is no reply, or no more of one.
+tl::unexpected<DaemonError> no_reply(const DaemonAddress& address, httplib::Error error,
+                                     const Silence& silence) {
+  if (error != httplib::Error::Read)
+    return unreachable(
+        fmt::format("no daemon answers at {}. Start one with: mullama daemon start", address.text()));
+  // A connection that is closed and one that stays silent fail alike.
+  if (!silence.too_long())
+    return unreachable(
+        fmt::format("the daemon at {} went away. Its log: mullama daemon logs", address.text()));
+  return tl::unexpected<DaemonError>(
+      Error{ErrorCode::timeout, fmt::format("the daemon at {} does not answer", address.text())});
 }
 
 /// What a reply with a status of an error says.
@@ -109,26 +133,29 @@ class Documents {
 
 }  // namespace
 
-Result<Json> ask_daemon(const DaemonAddress& address, const std::string& path, const std::string& body,
-                        std::chrono::seconds patience) {
+tl::expected<Json, DaemonError> ask_daemon(const DaemonAddress& address, const std::string& path,
+                                           const std::string& body, std::chrono::seconds patience) {
   httplib::Client client(reachable_host(address), address.port);
   client.set_connection_timeout(2);
-  client.set_read_timeout(patience);
+  const Silence silence(patience);
+  client.set_read_timeout(silence.patience());
   const httplib::Headers headers = headers_for(address);
   const httplib::Result reply = body.empty() ? client.Get(path.c_str(), headers)
                                              : client.Post(path.c_str(), headers, body, "application/json");
-  if (!reply) return no_reply(address, reply.error());
+  if (!reply) return no_reply(address, reply.error(), silence);
   Json document = Json::parse(reply->body, nullptr, false);
   MULLAMA_TRY(check_status(address, reply->status, document));
   return document;
 }
 
-Status stream_from_daemon(const DaemonAddress& address, const std::string& path, const std::string& body,
-                          std::atomic<int>& socket, const std::function<void(const Json&)>& on_document) {
+tl::expected<void, DaemonError> stream_from_daemon(const DaemonAddress& address, const std::string& path,
+                                                   const std::string& body, std::atomic<int>& socket,
+                                                   const std::function<void(const Json&)>& on_document) {
   httplib::Client client(reachable_host(address), address.port);
   client.set_connection_timeout(2);
   // The first token may be long in coming: the queue, a long prompt.
-  client.set_read_timeout(std::chrono::hours(1));
+  Silence silence(std::chrono::hours(1));
+  client.set_read_timeout(silence.patience());
   client.set_keep_alive(false);
   client.set_socket_options([&](socket_t opened) { socket.store(static_cast<int>(opened)); });
   Documents documents(on_document);
@@ -146,6 +173,7 @@ Status stream_from_daemon(const DaemonAddress& address, const std::string& path,
     return true;
   };
   request.content_receiver = [&](const char* data, size_t size, uint64_t, uint64_t) {
+    silence.end();
     if (code >= 400) {
       refusal.append(data, size);
       return refusal.size() < (size_t{1} << 20);
@@ -156,9 +184,9 @@ Status stream_from_daemon(const DaemonAddress& address, const std::string& path,
   const httplib::Result reply = client.send(request);
   socket.store(-1);
   MULLAMA_TRY(status);
-  if (!reply) return no_reply(address, reply.error());
-  if (code >= 400) return check_status(address, code, Json::parse(refusal, nullptr, false));
-  if (!documents.held().empty()) return fail(ErrorCode::unavailable, "the daemon's reply breaks off");
+  if (!reply) return no_reply(address, reply.error(), silence);
+  MULLAMA_TRY(check_status(address, code, code < 400 ? Json() : Json::parse(refusal, nullptr, false)));
+  if (!documents.held().empty()) return unreachable("the daemon's reply breaks off");
   return {};
 }
 

@@ -23,16 +23,24 @@ struct DaemonAddress {
   [[nodiscard]] std::string text() const;
 };
 
-/// One exchange of JSON. `unavailable` if nobody answers there, `permission` without the right key, else the
-/// error that the daemon tells. An empty body sends GET.
-[[nodiscard]] Result<nlohmann::ordered_json> ask_daemon(
+/// Why a daemon gave no reply, or an error.
+struct DaemonError : Error {
+  DaemonError(Error error, bool is_unreachable = false)
+      : Error(std::move(error)), unreachable(is_unreachable) {}
+
+  bool unreachable;  ///< Nobody answers there, or who did is gone.
+};
+
+/// One exchange of JSON. `permission` without the right key, else the error that the daemon tells. An empty
+/// body sends GET.
+[[nodiscard]] tl::expected<nlohmann::ordered_json, DaemonError> ask_daemon(
     const DaemonAddress& address, const std::string& path, const std::string& body = {},
     std::chrono::seconds patience = std::chrono::seconds(10));
 
 /// Posts `body` and hands out the documents of the reply, one a line, as they come. A document that is an
 /// error, or a status that is one, is the result. `socket` tells the connection while there is one, so that a
 /// signal handler can shut it down.
-[[nodiscard]] Status stream_from_daemon(
+[[nodiscard]] tl::expected<void, DaemonError> stream_from_daemon(
     const DaemonAddress& address, const std::string& path, const std::string& body, std::atomic<int>& socket,
     const std::function<void(const nlohmann::ordered_json&)>& on_document);
 

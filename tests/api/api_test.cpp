@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <type_traits>
 
 #include "mullama/mullama.hpp"
 #include "support/tiny_model.hpp"
@@ -129,6 +131,69 @@ TEST_F(ApiTest, ChatReusesWhatTheContextHolds) {
   EXPECT_LT(two.prompt_evaluated, two.prompt_tokens);
 }
 
+TEST_F(ApiTest, X15_GenerateContinuesRawTextAndChatAppliesTheTemplate) {
+  const Model model = Model::load(path_);
+  const std::string messages = R"([{"role": "user", "content": "the and in"}])";
+  const std::string rendered = model.apply_chat_template(messages);
+  EXPECT_EQ(rendered, "user: the and in\n");
+  const GenerateResult chat = Context(model, {.n_ctx = 128}).chat(messages, greedy(20));
+  const GenerateResult raw = Context(model, {.n_ctx = 128}).generate("the and in", greedy(20));
+  EXPECT_EQ(raw.prompt_tokens, model.tokenize("the and in").size());
+  EXPECT_GT(chat.prompt_tokens, raw.prompt_tokens);
+  EXPECT_NE(chat.tokens, raw.tokens);
+  // What the template makes of the message is all that chat() adds.
+  const GenerateResult templated = Context(model, {.n_ctx = 128}).generate(rendered, greedy(20));
+  EXPECT_EQ(chat.prompt_tokens, templated.prompt_tokens);
+  EXPECT_EQ(chat.tokens, templated.tokens);
+}
+
+/// What `action` throws: its kind and code. A throw of anything else ends the test.
+template <class Action>
+std::pair<std::string, StatusCode> thrown(const Action& action) {
+  try {
+    action();
+  } catch (const GpuMemoryError& error) {
+    return {"GpuMemoryError", error.code()};
+  } catch (const MemoryError& error) {
+    return {"MemoryError", error.code()};
+  } catch (const MullamaError& error) {
+    EXPECT_STRNE(error.what(), "");
+    return {"MullamaError", error.code()};
+  }
+  return {"nothing", StatusCode::ok};
+}
+
+TEST_F(ApiTest, X16_FailuresAreThrownAsMullamaErrorOrOneOfItsKinds) {
+  using Thrown = std::pair<std::string, StatusCode>;
+  const auto plain = [](StatusCode code) { return Thrown("MullamaError", code); };
+  const std::string bad = (folder_.path() / "bad.gguf").string();
+  std::ofstream(bad) << "GGUF and no more";
+  EXPECT_EQ(thrown([&] { (void)Model::load("no such file"); }), plain(StatusCode::not_found));
+  EXPECT_EQ(thrown([&] { (void)Model::load(bad); }), plain(StatusCode::unsupported));
+  EXPECT_EQ(thrown([&] { (void)plan("no such file"); }), plain(StatusCode::not_found));
+  EXPECT_EQ(thrown([&] { (void)kv_cache_type_from_string("q3"); }), plain(StatusCode::invalid_argument));
+  EXPECT_EQ(thrown([&] { set_memory_budget("much"); }), plain(StatusCode::invalid_argument));
+  {
+    const Model model = Model::load(path_);
+    EXPECT_EQ(thrown([&] { Context(model, {.n_batch = 0}); }), plain(StatusCode::invalid_argument));
+    EXPECT_EQ(thrown([&] { (void)model.token_piece(-5); }), plain(StatusCode::invalid_argument));
+    Context context(model, {.n_ctx = 64});
+    const std::string prompt(200, 'x');
+    EXPECT_EQ(thrown([&] { (void)context.generate(prompt, 1); }), plain(StatusCode::context_full));
+    GenerateOptions options = greedy(4);
+    options.grammar = "root ::= (";
+    EXPECT_EQ(thrown([&] { (void)context.generate("a", options); }), plain(StatusCode::invalid_argument));
+    // The context is as good as before.
+    EXPECT_EQ(context.generate("a", greedy(4)).generated_tokens, 4u);
+    set_memory_budget("1MiB");
+    const Thrown refused("MemoryError", StatusCode::budget_exceeded);
+    EXPECT_EQ(thrown([&] { Context(model, {.n_ctx = 2048}); }), refused);
+  }
+  static_assert(std::is_base_of_v<std::runtime_error, MullamaError>);
+  static_assert(std::is_base_of_v<MullamaError, GpuMemoryError>);
+  static_assert(std::is_base_of_v<MullamaError, MemoryError>);
+}
+
 TEST_F(ApiTest, EmbeddingHasTheModelsWidthAndLengthOne) {
   const Model model = Model::load(path_);
   Context context(model, {.n_ctx = 128});
@@ -170,7 +235,7 @@ TEST_F(ApiTest, PlanSaysWhatTheLedgerThenHolds) {
   EXPECT_NE(planned.to_json().find("\"recommended\""), std::string::npos);
 }
 
-TEST_F(ApiTest, BudgetRefusesWithBothWords) {
+TEST_F(ApiTest, G34_BudgetRefusesWithBothWords) {
   set_memory_budget("64KiB");
   EXPECT_FALSE(plan(path_).fits);
   for (int i = 0; i < 20; ++i) {
@@ -189,7 +254,8 @@ TEST_F(ApiTest, BudgetRefusesWithBothWords) {
   EXPECT_EQ(Model::load(path_).n_layer(), 3u);
 }
 
-TEST_F(ApiTest, LoadsAndDropsLeaveNothing) {
+// With LeakSanitizer, too (scripts/test.sh asan).
+TEST_F(ApiTest, G01_LoadsAndDropsLeaveNothing) {
   for (int i = 0; i < 200; ++i) {
     const Model model = Model::load(path_);
     Context context(model, {.n_ctx = 64});

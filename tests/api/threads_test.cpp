@@ -7,8 +7,8 @@
 namespace mullama {
 namespace {
 
-/// Four threads, four contexts, one model (G06): each gives the answer it would give alone.
-TEST(ThreadsTest, ContextsOfOneModelDoNotDisturbEachOther) {
+/// Four threads, four contexts, one model: each gives the answer it would give alone.
+TEST(ThreadsTest, G06_ContextsOfOneModelDoNotDisturbEachOther) {
   test::TemporaryFolder folder;
   const std::string path = (folder.path() / "tiny.gguf").string();
   ASSERT_TRUE(test::TinyModel().write(path));

@@ -1,15 +1,21 @@
 """Help, errors, exit codes and completions: what needs no model."""
 
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 
 from gguf_files import write_small_model
 from support import BINARY, ProgramTest
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMANDS = [
-    "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "render", "quantize", "perplexity", "bench", "completions",
+    "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "render", "serve", "daemon", "ps", "stop", "plan", "quantize",
+    "perplexity", "kv-quality", "bench", "completions",
 ]
+DAEMON_COMMANDS = ["start", "stop", "restart", "status", "logs"]
+VARIABLE = r"(?:MULLAMA|OLLAMA|HF)_[A-Z_]+"
 
 
 class Help(ProgramTest):
@@ -19,7 +25,34 @@ class Help(ProgramTest):
             self.assertIn(f"\n  {command}", overview)
             text = self.check_ok(command, "--help")
             self.assertIn("Usage: mullama " + command, text)
-            self.assertIn("Examples:\n  ", text)
+            self.assertIn(f"Examples:\n  mullama {command}", text.replace("cat notes.txt | ", ""))
+        listed = re.findall(r"^  ([a-z-]+)", overview[overview.index("Subcommands:"):overview.index("Examples:")], re.M)
+        self.assertEqual(sorted(listed), sorted(COMMANDS))
+
+    def test_every_command_of_daemon_has_help_with_examples(self):
+        overview = self.check_ok("daemon", "--help")
+        for command in DAEMON_COMMANDS:
+            self.assertIn(f"\n  {command}", overview)
+            text = self.check_ok("daemon", command, "--help")
+            self.assertIn(f"Usage: mullama daemon {command}", text)
+            self.assertIn(f"Examples:\n  mullama daemon {command}", text)
+
+    def test_environment_variables_are_in_the_help(self):
+        """Those that the sources read are those of docs/cli.md, and a help text lists each."""
+        sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.[ch]pp"))
+        table = re.search(r"\n## Environment\n[\s\S]*?(?=\n## )", (ROOT / "docs" / "cli.md").read_text())[0]
+        documented = set(re.findall(f"`({VARIABLE})`", table))
+        self.assertEqual(documented, set(re.findall(f'"({VARIABLE})"', sources)))
+        self.assertIn("MULLAMA_HOST", documented)
+        serve, run = (set(re.findall(rf"\b{VARIABLE}\b", self.check_ok(command, "--help"))) for command in ("serve", "run"))
+        self.assertEqual(documented - serve, {"OLLAMA_NOHISTORY"})
+        self.assertIn("OLLAMA_NOHISTORY", run)
+
+    def test_exit_codes_of_run_are_in_its_help(self):
+        codes = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "cli.md").read_text(), re.M)
+        self.assertIn("6", codes)
+        told = re.search(r"Exit codes: ([\s\S]*?anything else)\.", self.check_ok("run", "--help"))[1]
+        self.assertEqual(sorted(re.findall(r"(?:^|, )(\d+)\s", told.replace("\n", " "))), sorted(codes))
 
     def test_version(self):
         self.assertRegex(self.check_ok("--version"), r"^mullama \d+\.\d+\.\d+\n$")
@@ -46,6 +79,22 @@ class Mistakes(ProgramTest):
     def test_unknown_option(self):
         self.assertIn("'--ctx-size'", self.check_fails(4, "run", "x", "--ctx-sise", "5"))
         self.assertIn("unknown option '--zzzzzzz'", self.check_fails(4, "list", "--zzzzzzz"))
+
+    def test_mistakes_inside_a_command_of_daemon(self):
+        error = self.check_fails(4, "daemon", "start", "--paralel", "3")
+        self.assertIn("unknown option '--paralel'. Did you mean '--parallel'? See: mullama daemon start --help", error)
+        self.assertIn("'--follow'", self.check_fails(4, "daemon", "logs", "--folow"))
+        self.assertIn("--lines must be a whole number in range, not 'x'. See: mullama daemon logs --help",
+                      self.check_fails(4, "daemon", "logs", "--lines", "x"))
+        self.assertIn("unexpected argument 'now'. See: mullama daemon stop --help", self.check_fails(4, "daemon", "stop", "now"))
+        self.assertIn("unknown option '--jsn'", self.check_fails(4, "daemon", "--jsn", "status"))
+        self.assertIn("Did you mean 'start'? See: mullama daemon --help", self.check_fails(4, "daemon", "strat"))
+        self.assertIn("See: mullama daemon --help", self.check_fails(4, "daemon"))
+
+    def test_no_daemon_answers(self):
+        for command in (("ps",), ("stop", "x")):
+            self.assertIn("no daemon answers at 127.0.0.1:1. Start one with: mullama daemon start", self.check_fails(2, *command))
+        self.assertEqual(self.run_program("daemon", "status").returncode, 2)
 
     def test_wrong_values(self):
         for value in ("many", "-5", "1.5", "99999999999"):

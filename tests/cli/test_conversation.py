@@ -54,6 +54,21 @@ class Thinking(ConversationTest):
         self.assertIn("Error: think is true, false, low", done.stderr)
 
 
+class ChatOrRaw(ConversationTest):
+    def test_X15_run_and_conversations_chat_and_raw_does_not(self):
+        def tokens(text):
+            return int(self.check_ok("tokenize", self.model, "--count", "--bos", text))
+
+        chat, raw = tokens("user: Hi\nassistant: "), tokens("Hi")
+        self.assertNotEqual(chat, raw)
+        for flags, expected in (((), chat), (("--raw",), raw)):
+            once = json.loads(self.check_ok("run", self.model, "Hi", "--json", *GREEDY, *flags))
+            self.assertEqual(once["prompt_eval_count"], expected)
+            done = self.run_program("run", self.model, "--interactive", "--verbose", *GREEDY, *flags, text="Hi\n")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stderr, rf"\nprompt eval count: +{expected} token")
+
+
 class KeepAlive(ConversationTest):
     def talk(self, *arguments):
         process = subprocess.Popen([BINARY, "run", self.model, "--interactive", *GREEDY, *arguments], stdin=subprocess.PIPE,

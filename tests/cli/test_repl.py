@@ -20,12 +20,12 @@ PROMPT = ">>> "
 class Terminal:
     """A program on a terminal of its own: what is typed goes in, what the screen would show comes out."""
 
-    def __init__(self, arguments, environment, folder, columns=100):
+    def __init__(self, arguments, environment, folder, columns=100, program=BINARY):
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
             os.chdir(folder)
-            os.execve(BINARY, [BINARY, *arguments], environment)
+            os.execve(program, [program, *arguments], environment)
         self.ended = None
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.raw = ""

@@ -105,7 +105,7 @@ class Memory(RealModelTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)["memory"]
 
-    def test_C05_C06_C07_kv_cache_types(self):
+    def test_C05_C06_C07_G02_kv_cache_types(self):
         sizes = {kind: self.memory("--kv-cache-type", kind) for kind in ("f32", "f16", "bf16", "q8_0", "q4_0")}
         for kind, memory in sizes.items():
             self.assertEqual((memory["key_type"], memory["value_type"]), (kind, kind))

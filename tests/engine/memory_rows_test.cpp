@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/errors.hpp"
 #include "engine/engine.hpp"
 #include "engine/sparse_model.hpp"
 #include "memory/fake_tree.hpp"
@@ -25,6 +26,7 @@ namespace mullama {
 namespace {
 
 using engine::test::kMiddling;
+using engine::test::kSmall;
 using memory::kHost;
 using memory::Ledger;
 using memory::Pool;
@@ -95,6 +97,14 @@ uint64_t major_faults() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_majflt);
+}
+
+/// Processor time of this process in seconds: what others run meanwhile does not count, but for what they do
+/// to caches.
+double cpu_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
 TEST_F(MemoryRows, C05_C06_C07_X13_TypesInUseAreThoseAskedFor) {
@@ -302,7 +312,42 @@ TEST_F(MemoryRows, G18_MappedPagesCanBeTakenBackWithoutHarm) {
   EXPECT_EQ(generate(context, 8, 4).tokens, first.tokens);
 }
 
-TEST_F(MemoryRows, G19_G20_NoPageFaultsReachTheDiskDuringAnswers) {
+TEST_F(MemoryRows, G19_LockedPagesMakeShortAnswersTakeTheirTimeAgainAndAgain) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer's time is not the library's, and it locks nothing";
+#endif
+  std::vector<std::string> warnings;
+  ModelParams params;
+  params.use_mlock = true;
+  params.n_threads = 1;
+  params.on_warning = [&](const std::string& line) { warnings.push_back(line); };
+  const Model model = load(params);
+  if (!warnings.empty()) GTEST_SKIP() << warnings.front();
+  Context context(model, {.n_ctx = 64});
+  const auto once = [&] {
+    context.clear();
+    const double start = cpu_seconds();
+    generate(context, 4, 2);
+    return cpu_seconds() - start;
+  };
+  once();
+  const uint64_t before = major_faults();
+  double best = 1e9;
+  for (int series = 0; series < 3; ++series) {
+    std::vector<double> seconds(100);
+    for (double& one : seconds) one = once();
+    std::ranges::sort(seconds);
+    std::printf("100 answers: median %.2f ms, 99th percentile %.2f ms\n", 1000 * seconds[50],
+                1000 * seconds[98]);
+    best = std::min(best, seconds[98] / seconds[50]);
+  }
+  // What a page that was lost costs: waiting for the disk, which is no processor's time.
+  EXPECT_EQ(major_faults(), before);
+  // Measured: 1.15 alone and with 16 others at work on two cores, which leave some series at 1.5.
+  EXPECT_LT(best, 2);
+}
+
+TEST_F(MemoryRows, G20_NoPageFaultsReachTheDiskDuringAnswers) {
   for (const bool use_mmap : {true, false}) {
     ModelParams params;
     params.use_mmap = use_mmap;
@@ -320,22 +365,51 @@ TEST_F(MemoryRows, G19_G20_NoPageFaultsReachTheDiskDuringAnswers) {
   }
 }
 
-TEST_F(MemoryRows, G24_LargerBatchesReadPromptsFaster) {
-  const Model model = load({.n_threads = 1});
-  const auto cpu_seconds = [&](uint32_t n_batch) {
-    Context context(model, {.n_ctx = 512, .n_batch = n_batch});
-    context.evaluate(some_tokens(16));
-    context.clear();
-    const std::clock_t start = std::clock();
-    context.evaluate(some_tokens(256));
-    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-  };
-  const double one_by_one = cpu_seconds(1);
-  const double together = cpu_seconds(256);
-  std::printf("256 tokens: %.2f s one by one, %.2f s together\n", one_by_one, together);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  EXPECT_LT(together, one_by_one);
+TEST_F(MemoryRows, G24_T16_T17_T18_T19_LargerBatchesTakeScratchAndReadPromptsNoSlower) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer's time is not the library's";
 #endif
+  constexpr uint32_t kPrompt = 4096;
+  const auto small = folder_->path() / "small.gguf";
+  const Status written = engine::test::write_sparse_model(small, kSmall, quant::FileType::Q8_0);
+  ASSERT_TRUE(written) << written.error().message;
+  struct Row {
+    uint32_t n_batch;
+    Model model;  // of its own, since contexts of one share the scratch
+    Context context;
+    double seconds = 1e9;
+  };
+  std::vector<Row> rows;
+  for (const uint32_t n_batch : {16u, 128u, 512u, 2048u, 4096u}) {
+    Model model = Model::load_with_params(small.string(), {.n_threads = 1});
+    Context context(model, {.n_ctx = kPrompt, .n_batch = n_batch});
+    rows.push_back({n_batch, std::move(model), std::move(context)});
+  }
+  // In turn, so that a busy spell of the machine meets all; the best of each is what disturbed it least.
+  for (int round = 0; round < 4; ++round) {
+    for (Row& row : rows) {
+      row.context.clear();
+      const double start = cpu_seconds();
+      row.context.evaluate(some_tokens(kPrompt));
+      row.seconds = std::min(row.seconds, cpu_seconds() - start);
+    }
+  }
+  uint64_t scratch = 0;
+  double fastest = 0;
+  for (const Row& row : rows) {
+    const uint64_t bytes = row.context.memory_info().scratch_size;
+    const double speed = kPrompt / row.seconds;
+    std::printf("n_batch %4u: %6.2f MiB of scratch, %6.0f tokens a second\n", row.n_batch,
+                static_cast<double>(bytes) / kMiB, speed);
+    EXPECT_GT(bytes, scratch) << row.n_batch;
+    // On a CPU the gain ends where weights are read seldom enough; then working memory outgrows the caches.
+    // Measured, with 16 others at work on two cores: at most 9 % below the fastest before.
+    EXPECT_GT(speed, 0.8 * fastest) << row.n_batch;
+    scratch = bytes;
+    fastest = std::max(fastest, speed);
+  }
+  // Measured: 1.26 to 1.4.
+  EXPECT_GT(fastest, 1.1 * kPrompt / rows.front().seconds);
 }
 
 TEST_F(MemoryRows, G26_TotalAllocatedIsWhatTheProcessGrewBy) {
@@ -453,6 +527,25 @@ TEST_F(MemoryRows, C23_X07_X09_AFullDeviceNamesTheCauseAndTheNextStep) {
   for (const char* part :
        {"out of memory", "insufficient memory", "try fewer --gpu-layers", "need 65.00 MiB", "free 64.00 MiB"})
     EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+}
+
+TEST(ApiErrors, X16_EachCodeInsideIsThrownAsItsKind) {
+  const auto thrown = [](ErrorCode code) {
+    try {
+      api::throw_error({code, "why"});
+    } catch (const MullamaError& error) {
+      EXPECT_STREQ(error.what(), "why");
+      EXPECT_EQ(error.code(), api::status_code(code));
+      return std::pair(dynamic_cast<const GpuMemoryError*>(&error) != nullptr,
+                       dynamic_cast<const MemoryError*>(&error) != nullptr);
+    }
+  };
+  for (int i = 0; i <= static_cast<int>(ErrorCode::internal); ++i) {
+    const auto code = static_cast<ErrorCode>(i);
+    const bool gpu = code == ErrorCode::gpu_out_of_memory;
+    const bool host = code == ErrorCode::out_of_memory || code == ErrorCode::budget_exceeded;
+    EXPECT_EQ(thrown(code), std::pair(gpu, host)) << i;
+  }
 }
 
 TEST_F(MemoryRows, X12_AFullContextEndsTheAnswerAndSaysSo) {

@@ -134,7 +134,8 @@ TEST(ContractRows, T15_KvAt32768) {
   expect_about(kv_gib(*known("llama-2-7b"), 32768, KvType::f16), 16);
 }
 
-// Their speed is measured by `mullama bench`; their memory is planned.
+// Their speed stands beside what they hold in memory_rows_test.cpp; here is what is planned for a known
+// model.
 TEST(ContractRows, T16_T17_T18_T19_G23_LargerBatchesTakeMoreScratch) {
   const auto llama = known("llama-3.2-1b");
   uint64_t before = 0;

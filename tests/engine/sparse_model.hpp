@@ -21,6 +21,19 @@ inline constexpr KnownShape kMiddling{.name = "middling",
                                       .context = 8192,
                                       .tied = true};
 
+/// One that computes a long prompt in a fraction of a second.
+inline constexpr KnownShape kSmall{.name = "small",
+                                   .architecture = "llama",
+                                   .layers = 1,
+                                   .embedding = 512,
+                                   .heads = 8,
+                                   .kv_heads = 4,
+                                   .head_length = 64,
+                                   .feed_forward = 1536,
+                                   .vocabulary = 2048,
+                                   .context = 8192,
+                                   .tied = true};
+
 /// Writes a file of that shape whose weights are a hole: all zeros, on no disk, but pages like any others
 /// once they are read.
 inline Status write_sparse_model(const std::filesystem::path& path, const KnownShape& shape,

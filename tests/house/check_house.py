@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The rules of the house that a script can see: dependencies point down only and in no circle, each folder says what it is for,
-the tests that documentation names are there and attacks have theirs, and the sources are formatted.
+"""The rules of the house that a script can see: dependencies point down only and in no circle, errors are values below the API,
+each folder says what it is for, the tests that documentation names are there and attacks have theirs, and the sources are formatted.
 
     check_house.py SOURCE_DIR
 """
@@ -14,6 +14,9 @@ ROOT = pathlib.Path(sys.argv[1])
 # Lowest first: a folder may include itself and those before it.
 ORDER = ["base", "memory", "gguf", "quant", "kernels", "backend", "model", "text/jinja", "text/chat", "text", "sampling",
          "engine", "store", "server", "api", "cli"]
+# Where exceptions are thrown: to the API's callers, and by the interpreter of templates to itself.
+MAY_THROW = ("api", "cli", "text/jinja")
+COMMENT_OR_TEXT = re.compile(r"//[^\n]*|\"(?:[^\"\\\n]|\\.)*\"")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
@@ -33,7 +36,10 @@ def main():
         if own is None:
             problems.append(f"src/{relative}: its folder has no place in the order of folders")
             continue
-        for included in INCLUDE.findall(file.read_text()):
+        text = file.read_text()
+        if own not in MAY_THROW and re.search(r"\bthrow\b", COMMENT_OR_TEXT.sub("", text)):
+            problems.append(f"src/{relative}: {own} throws; below the API errors are values")
+        for included in INCLUDE.findall(text):
             other = folder_of(included)
             if other is not None and ORDER.index(other) > ORDER.index(own):
                 problems.append(f"src/{relative}: {own} includes {included}, which is above it")

@@ -145,7 +145,7 @@ class Daemon(unittest.TestCase):
     def pid(self):
         return int((self.folder / "state" / "daemon.pid").read_text())
 
-    def test_C15_start_status_logs_restart_stop(self):
+    def test_C15_X14_start_status_logs_restart_stop(self):
         done = self.run_program("daemon", "status")
         self.assertEqual(done.returncode, 2)
         self.assertIn("No daemon is running", done.stdout)

@@ -62,7 +62,7 @@ class WithADaemon(unittest.TestCase):
             done, by_daemon = self.asked(MODEL, "A number", "--format", schema.name, "--temperature", "0", "-n", "60")
         self.assertTrue(by_daemon)
         self.assertIn(json.loads(done.stdout)["n"], range(10))
-        cut, _ = self.asked(MODEL, "Numbers", "--format", "json", "-n", "2", check=False)
+        cut, _ = self.asked(MODEL, "Numbers", "--format", "json", "--temperature", "0", "-n", "2", check=False)
         self.assertEqual(cut.returncode, 1)
         self.assertIn("cut off", cut.stderr)
 
@@ -122,6 +122,19 @@ class WithADaemon(unittest.TestCase):
         done, _ = self.asked(MODEL, "word " * 3000, *GREEDY, check=False)
         self.assertEqual((done.returncode, done.stdout), (4, ""))
         self.assertIn("the context holds 2048", done.stderr)
+
+
+class Gone(unittest.TestCase):
+    def test_a_daemon_that_dies_in_the_middle_of_an_answer_is_told(self):
+        with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "2048") as server:
+            environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
+            process = subprocess.Popen([BINARY, "run", MODEL, "--raw", "Count:", "-n", "1500"], env=environment, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, encoding="utf-8")
+            self.assertTrue(process.stdout.read(1))
+            server.process.kill()
+            _, error = process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 2, error)
+            self.assertRegex(error, r"\AError: the daemon at 127\.0\.0\.1:\d+ [^\n]*\n\Z")
 
 
 class WithoutTheModel(unittest.TestCase):

@@ -43,7 +43,7 @@ test('N11 N34 sample 2: contexts share a model', options, async () => {
   assert.deepEqual([sample.context1, sample.context2, sample.context3].map((context) => context.contextSize), [2048, 2048, 2048]);
 });
 
-test('N14 N15 N16 N34 sample 3: types of the KV cache', options, async () => {
+test('N14 N15 N16 G02 N34 sample 3: types of the KV cache', options, async () => {
   const sample = await run('03_kv_cache_type', ['contextF16', 'contextQ8', 'contextQ4']);
   const [f16, q8, q4] = [sample.contextF16, sample.contextQ8, sample.contextQ4].map((context) => context.memoryInfo().kvCacheSize);
   assert(q8 / f16 > 0.5 && q8 / f16 < 0.55);  // real blocks carry a scale
@@ -67,11 +67,15 @@ test('N24 N34 sample 6: batch sizes', options, async () => {
   assert.equal(sample.context.tokenCount, 0);
 });
 
-test('N02 N25 N26 N34 sample 7: monitoring', options, async () => {
-  const [, lines] = await printed('log', () => run('07_monitoring', ['info', 'MemoryInfo']));
-  assert.equal(lines.length, 4);
-  assert.equal(lines[0], 'Model size: 0.10 GB');
-  assert.equal(lines[2], 'Context usage: 0/4096 tokens');
+test('N02 N25 N26 T30 N34 sample 7: monitoring', options, async () => {
+  const [{ info }, lines] = await printed('log', () => run('07_monitoring', ['info', 'MemoryInfo']));
+  const total = Math.round(info.totalAllocated / 1e7);
+  assert.deepEqual(lines, [
+    'Model size: 0.10 GB',
+    'KV cache: 94 MB',
+    'Context usage: 0/4096 tokens',
+    `Total allocated: ${Math.floor(total / 100)}.${String(total % 100).padStart(2, '0')} GB`,
+  ]);
 });
 
 test('N27 N34 sample 8: a small context', options, async () => {
@@ -91,7 +95,7 @@ test('N30 N34 sample 10: reuse', options, async () => {
   assert.equal(lines.length, 2);
 });
 
-test('N31 N33 N34 sample 11: out of memory falls back', options, async () => {
+test('N31 N33 G39 N34 sample 11: out of memory falls back', options, async () => {
   const { loadWithFallback } = await run('11_out_of_memory', ['loadWithFallback']);
   setMemoryBudget('16MiB');
   const warned = [];

@@ -15,7 +15,7 @@ afterEach(async () => {
   await collectUntil(none, 'what the test made');
 });
 
-test('N01 N02 imports and require give the same', () => {
+test('N01 N02 X08 imports and require give the same', () => {
   const required = createRequire(import.meta.url)('mullama');
   assert.equal(required.Model, Model);
   assert.equal(required.MemoryInfo, MemoryInfo);
@@ -78,7 +78,7 @@ test('N07 memory outside the heap makes the collector run', { skip: withoutRealM
   assert(Number(out) < 40, `${out.trim()} contexts at once`);
 });
 
-test('N08 dispose of a context frees at once', { skip: withoutRealModel || withoutMemoryMeasures }, async () => {
+test('N08 G04 dispose of a context frees at once', { skip: withoutRealModel || withoutMemoryMeasures }, async () => {
   const model = await Model.load(real);
   const before = status('RssAnon');
   const context = new Context(model, { nCtx: 8192, kvCacheType: 'f32' });
@@ -91,7 +91,7 @@ test('N08 dispose of a context frees at once', { skip: withoutRealModel || witho
   model.dispose();
 });
 
-test('N09 N11 N12 dispose of a model; contexts keep it', async () => {
+test('N09 N11 N12 X11 dispose of a model; contexts keep it', async () => {
   const model = await Model.load(tiny);
   const contexts = [1, 2, 3].map(() => new Context(model, { nCtx: 2048 }));
   assert(isMapped(tiny));
@@ -189,7 +189,7 @@ test('N23 N24 sizes', async () => {
   model.dispose();
 });
 
-test('N25 N26 memoryInfo', async () => {
+test('N25 N26 X08 memoryInfo', async () => {
   const context = new Context(await Model.load(tiny), { nCtx: 256 });
   await context.evaluate([1, 2, 3]);
   const info = context.memoryInfo();
@@ -227,7 +227,7 @@ test('N30 clear starts over in the same memory', async () => {
   context.dispose();
 });
 
-test('N31 N33 budget errors leave nothing', async () => {
+test('N31 N33 G34 budget errors leave nothing', async () => {
   setMemoryBudget('64KiB');
   for (let i = 0; i < 100; ++i) {
     await assert.rejects(Model.load(tiny), (error) => {

@@ -33,7 +33,7 @@ class TestSamples:
         names = run_sample("02_shared_model")
         assert [names[f"context{i}"].context_size for i in (1, 2, 3)] == [2048] * 3
 
-    def test_P13_P14_P15_kv_cache_types(self, in_guide_folder):
+    def test_P13_P14_P15_G02_kv_cache_types(self, in_guide_folder):
         names = run_sample("03_kv_cache_type")
         f16, q8, q4 = (names[f"context_{kind}"].memory_info().kv_cache_size for kind in ("f16", "q8", "q4"))
         assert 0.50 <= q8 / f16 <= 0.55  # real blocks carry a scale (X02)
@@ -52,12 +52,15 @@ class TestSamples:
         names = run_sample("06_batch_size", Context=Context, ContextParams=ContextParams, model=Model.load("./model.gguf"))
         assert isinstance(names["fast_context"], Context)
 
-    def test_P21_monitoring(self, in_guide_folder, capsys):
-        run_sample("07_monitoring")
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[0] == "Model size: 0.10 GB"
-        assert lines[2] == "Context usage: 0/4096 tokens"
-        assert len(lines) == 4
+    def test_P21_T30_monitoring(self, in_guide_folder, capsys):
+        info = run_sample("07_monitoring")["info"]
+        total = round(info.total_allocated / 1e7)
+        assert capsys.readouterr().out.splitlines() == [
+            "Model size: 0.10 GB",
+            "KV cache: 94 MB",
+            "Context usage: 0/4096 tokens",
+            f"Total allocated: {total // 100}.{total % 100:02} GB",
+        ]
 
     def test_P22_small_context(self, in_guide_folder):
         names = run_sample("08_small_context", Context=Context, ContextParams=ContextParams, model=Model.load("./model.gguf"))
@@ -71,7 +74,7 @@ class TestSamples:
         run_sample("10_reuse", Context=Context, ContextParams=ContextParams, model=Model.load("./model.gguf"), prompts=["A cat", "A dog"])
         assert capsys.readouterr().out
 
-    def test_P26_P28_out_of_memory_falls_back(self, in_guide_folder, monkeypatch, capsys):
+    def test_P26_P28_G39_out_of_memory_falls_back(self, in_guide_folder, monkeypatch, capsys):
         load_with_fallback = run_sample("11_out_of_memory")["load_with_fallback"]
         mullama.set_memory_budget("16MiB")
         printed = []
@@ -121,7 +124,7 @@ def test_P08_freed_with_the_last_reference(tiny_path):
 
 
 @measures_memory
-def test_P09_with_frees_at_its_end(real_path):
+def test_P09_G04_with_frees_at_its_end(real_path):
     model = Model.load(real_path)
     before = proc_status("RssAnon")
     with Context(model, ContextParams(n_ctx=8192, kv_cache_type="f32")) as context:
@@ -223,7 +226,7 @@ def test_P25_clear_starts_over(tiny):
     assert context.memory_info().total_allocated == kept
 
 
-def test_P26_budget_errors(tiny_path):
+def test_P26_G34_budget_errors(tiny_path):
     mullama.set_memory_budget("64KiB")
     for _ in range(100):  # G33
         with pytest.raises(MullamaError) as raised:

@@ -34,7 +34,7 @@ fn guide_folder() -> Option<MutexGuard<'static, ()>> {
 }
 
 #[test]
-fn r04_r05_r07_r09_sample_1() {
+fn r01_r04_r05_r07_r09_sample_1() {
     let _turn = match guide_folder() {
         Some(turn) => turn,
         None => return,
@@ -56,7 +56,7 @@ fn r08_sample_2_shares_a_model() {
 }
 
 #[test]
-fn r02_r17_r18_sample_3_and_8_types() {
+fn r02_r17_r18_g02_sample_3_and_8_types() {
     let kinds = samples::sample_03_kv_cache_type().unwrap().map(|params| params.kv_cache_type);
     assert_eq!(kinds, [KvCacheType::F16, KvCacheType::Q8_0, KvCacheType::Q4_0]);
     let small = samples::sample_08_small_context().unwrap();
@@ -110,7 +110,7 @@ fn r28_r29_sample_10_reuse() {
 }
 
 #[test]
-fn r30_r31_sample_11_out_of_memory() {
+fn r30_r31_g39_sample_11_out_of_memory() {
     let _turn = match guide_folder() {
         Some(turn) => turn,
         None => return,

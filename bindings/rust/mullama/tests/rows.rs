@@ -77,7 +77,7 @@ fn r04_r06_r12_r13_types() {
 }
 
 #[test]
-fn r10_r11_r12_r13_r15_drop_frees() {
+fn r10_r11_r12_r13_r15_g05_drop_frees() {
     let (_turn, path) = turn();
     let model = load(&path);
     assert!(is_mapped(&path));
@@ -162,7 +162,7 @@ fn r27_r28_memory_and_clear() {
 }
 
 #[test]
-fn r30_budget_errors_are_apart_from_the_devices() {
+fn r30_g34_budget_errors_are_apart_from_the_devices() {
     let (_turn, path) = turn();
     set_memory_budget("64KiB").unwrap();
     for _ in 0..100 {
