@@ -1,7 +1,9 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
 
@@ -26,6 +28,10 @@ enum class ErrorCode {
   timeout,            ///< A limit of time ran out.
   internal,           ///< Our own bug.
 };
+
+/// "context_full": how a code is written where it leaves the process.
+[[nodiscard]] std::string_view error_name(ErrorCode code);
+[[nodiscard]] std::optional<ErrorCode> error_code(std::string_view name);
 
 /// One line that names the cause and, where there is one, the next step.
 struct Error {

@@ -82,6 +82,13 @@ tl::unexpected<DaemonError> no_reply(const DaemonAddress& address, httplib::Erro
       Error{ErrorCode::timeout, fmt::format("the daemon at {} does not answer", address.text())});
 }
 
+/// The cause that an error names beside its words, as our own daemons do.
+std::optional<ErrorCode> told_code(const Json& document) {
+  if (!document.is_object() || !document.contains("code") || !document["code"].is_string())
+    return std::nullopt;
+  return error_code(document["code"].get<std::string>());
+}
+
 /// What a reply with a status of an error says.
 Status check_status(const DaemonAddress& address, int status, const Json& document) {
   if (status == 401)
@@ -94,10 +101,10 @@ Status check_status(const DaemonAddress& address, int status, const Json& docume
       document.is_object() && document.contains("error") && document["error"].is_string()
           ? document["error"].get<std::string>()
           : fmt::format("status {}", status);
-  const ErrorCode code = status == 404   ? ErrorCode::not_found
-                         : status == 400 ? ErrorCode::invalid_argument
-                                         : ErrorCode::unavailable;
-  return fail(code, "{}", message);
+  const ErrorCode by_status = status == 404   ? ErrorCode::not_found
+                              : status == 400 ? ErrorCode::invalid_argument
+                                              : ErrorCode::unavailable;
+  return fail(told_code(document).value_or(by_status), "{}", message);
 }
 
 /// Splits what comes into lines, each a document.
@@ -122,7 +129,8 @@ class Documents {
     const Json document = Json::parse(line, nullptr, false);
     if (!document.is_object()) return fail(ErrorCode::unavailable, "the daemon sent what is no JSON object");
     if (document.contains("error") && document["error"].is_string())
-      return fail(ErrorCode::unavailable, "{}", document["error"].get<std::string>());
+      return fail(told_code(document).value_or(ErrorCode::unavailable), "{}",
+                  document["error"].get<std::string>());
     on_document_(document);
     return {};
   }

@@ -83,6 +83,10 @@ struct HttpReply {
 /// One line of JSON that is valid UTF-8 whatever its strings hold.
 [[nodiscard]] std::string to_text(const nlohmann::ordered_json& document);
 
+/// An error as Ollama's format and our own write it. Ollama's clients read the words; the code lets ours tell
+/// causes apart that share a status.
+[[nodiscard]] nlohmann::ordered_json error_document(const Error& error);
+
 /// 400 for what the client could do better, 404, 499, 503, 500, …
 [[nodiscard]] int http_status(ErrorCode code);
 

@@ -84,7 +84,7 @@ Result<HttpReply> answer(Service& service, GenerationRequest request, Shape shap
       if (!writer.write(line(piece(shape, name, *first, calls)))) return;
       auto next = generation->next();
       if (!next) {
-        static_cast<void>(writer.write(line({{"error", next.error().message}})));
+        static_cast<void>(writer.write(line(error_document(next.error()))));
         return;
       }
       first = std::move(*next);

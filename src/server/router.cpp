@@ -44,6 +44,10 @@ std::string to_text(const nlohmann::ordered_json& document) {
   return document.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+nlohmann::ordered_json error_document(const Error& error) {
+  return {{"error", error.message}, {"code", error_name(error.code)}};
+}
+
 HttpReply HttpReply::json(const nlohmann::ordered_json& document, int status) {
   HttpReply reply;
   reply.status = status;
@@ -162,7 +166,8 @@ HttpReply Router::render(HttpError error, std::string_view path) const {
     if (path.starts_with(entry.first) && (best == nullptr || entry.first.size() > best->first.size()))
       best = &entry;
   }
-  if (best == nullptr) return HttpReply::json({{"error", error.message}}, error.status);
+  if (best == nullptr)
+    return HttpReply::json(error_document({error.code, std::move(error.message)}), error.status);
   return best->second(error);
 }
 
