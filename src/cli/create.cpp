@@ -66,6 +66,7 @@ Result<int> create_model(const CreateArguments& arguments) {
   MULLAMA_ASSIGN(const store::Conversion convert, conversion(arguments, display));
   MULLAMA_ASSIGN(const auto model,
                  store::create(open_store(), arguments.name, modelfile, folder, options, convert));
+  display.update("success", 0, 0);
   return 0;
 }
 

@@ -21,7 +21,9 @@ Result<store::StoredModel> pull_with_progress(const store::Store& models, std::s
   options.hub = store::HubAccess::from_environment();
   options.canceled = [] { return InterruptGuard::interrupted(); };
   options.progress = [&](const store::Progress& progress) { display.update(progress); };
-  return store::pull(models, source, options);
+  auto model = store::pull(models, source, options);
+  if (model) display.update("success", 0, 0);
+  return model;
 }
 
 Result<store::StoredModel> find_model(std::string_view text, bool quiet) {

@@ -36,20 +36,20 @@ Result<HttpReply> tell(Service& service, bool stream, const HttpRequest& http,
     MULLAMA_TRY(work(options));
     return HttpReply::json({{"status", "success"}});
   }
-  return HttpReply::streaming(
-      "application/x-ndjson", [&service, options, work = std::move(work)](StreamWriter& writer) {
-        store::PullOptions told = options;
-        bool gone = false;
-        told.canceled = [&] { return gone || options.canceled(); };
-        told.progress = [&](const store::Progress& progress) {
-          if (!writer.write(line(progress_line(progress)))) gone = true;
-        };
-        const Status done = work(told);
-        if (gone) return;
-        const Json last =
-            done ? Json{{"status", "success"}} : Json{{"error", service.for_clients(done.error().message)}};
-        static_cast<void>(writer.write(line(last)));
-      });
+  return HttpReply::streaming("application/x-ndjson", [&service, options,
+                                                       work = std::move(work)](StreamWriter& writer) {
+    store::PullOptions told = options;
+    bool gone = false;
+    told.canceled = [&] { return gone || options.canceled(); };
+    told.progress = [&](const store::Progress& progress) {
+      if (!writer.write(line(progress_line(progress)))) gone = true;
+    };
+    const Status done = work(told);
+    if (gone) return;
+    const Json last = done ? Json{{"status", "success"}}
+                           : error_document({done.error().code, service.for_clients(done.error().message)});
+    static_cast<void>(writer.write(line(last)));
+  });
 }
 
 Result<HttpReply> pull(Service& service, const HttpRequest& http) {

@@ -139,7 +139,6 @@ Result<StoredModel> publish_gguf(const Store& store, const ModelName& name, Mani
   }
   options.report({"writing manifest", {}, 0, 0});
   MULLAMA_TRY(store.publish(name, manifest));
-  options.report({"success", {}, 0, 0});
   return store.resolve(name.display());
 }
 

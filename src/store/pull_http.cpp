@@ -168,7 +168,6 @@ Result<StoredModel> pull_from_registry(const Store& store, const Url& base, cons
   if (manifest.config) MULLAMA_TRY(fetch_blob(store, base, repository, *manifest.config, options));
   options.report({"writing manifest", {}, 0, 0});
   MULLAMA_TRY(store.publish(name, manifest));
-  options.report({"success", {}, 0, 0});
   return store.resolve(name.display());
 }
 
