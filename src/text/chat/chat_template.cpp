@@ -54,6 +54,11 @@ Result<std::string> token_text(const gguf::File& file, const char* id_key) {
   return text;
 }
 
+Result<std::string> jinja_of(std::string_view source) {
+  if (is_go_template(source)) return jinja_of_go_template(source);
+  return std::string(source);
+}
+
 bool has_chatml_tokens(const gguf::File& file) {
   const gguf::Value* tokens = file.find("tokenizer.ggml.tokens");
   if (tokens == nullptr || tokens->type() != gguf::ValueType::array ||
@@ -214,11 +219,25 @@ Result<ChatTemplate> ChatTemplate::with_source(std::string_view source) const {
   limits.steps = kGuestSteps;
   limits.value_bytes = kGuestBytes / 2;
   limits.output_bytes = kGuestBytes / 2;
-  std::string jinja(source);
-  if (is_go_template(source)) {
-    MULLAMA_ASSIGN(jinja, jinja_of_go_template(source));
-  }
+  MULLAMA_ASSIGN(std::string jinja, jinja_of(source));
   return with_limits(std::move(jinja), state_->bos, state_->eos, limits);
+}
+
+Result<ChatTemplate> ChatTemplate::with_stored_source(std::string_view source) const {
+  MULLAMA_ASSIGN(std::string jinja, jinja_of(source));
+  return with_limits(std::move(jinja), state_->bos, state_->eos, {});
+}
+
+ChatTemplate ChatTemplate::unusable(Error why) {
+  auto state = std::make_shared<State>();
+  state->parsed = tl::unexpected<Error>(std::move(why));
+  return ChatTemplate(std::move(state));
+}
+
+Status ChatTemplate::check(std::string_view source) {
+  MULLAMA_ASSIGN(const std::string jinja, jinja_of(source));
+  MULLAMA_ASSIGN(const auto parsed, jinja::Template::parse(jinja));
+  return {};
 }
 
 Result<ChatTemplate> ChatTemplate::from_file(const gguf::File& file) {

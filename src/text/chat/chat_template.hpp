@@ -34,7 +34,7 @@ struct ChatInput {
 class ChatTemplate {
  public:
   enum class Origin {
-    file,    ///< The model's own template.
+    file,    ///< The model's own template, in its file or beside it.
     chatml,  ///< The file has none, but its vocabulary has <|im_start|> and <|im_end|>.
     plain,   ///< A base model: the messages' texts, one after the other.
   };
@@ -49,6 +49,15 @@ class ChatTemplate {
   /// go_template.hpp. It runs within kGuestSteps and kGuestBytes.
   [[nodiscard]] Result<ChatTemplate> with_source(std::string_view source) const;
 
+  /// The same for one that a store keeps beside the model's file, within the limits of the file's own.
+  [[nodiscard]] Result<ChatTemplate> with_stored_source(std::string_view source) const;
+
+  /// For a model whose template cannot be used and that has no other: every conversation fails with `why`.
+  [[nodiscard]] static ChatTemplate unusable(Error why);
+
+  /// Whether a template in either language can be read; else why not.
+  [[nodiscard]] static Status check(std::string_view source);
+
   /// The template of a model. A template that does not parse is an error of render(), not of loading.
   [[nodiscard]] static Result<ChatTemplate> from_file(const gguf::File& file);
 
@@ -57,6 +66,7 @@ class ChatTemplate {
   [[nodiscard]] Result<std::string> render(const ChatInput& input) const;
 
   [[nodiscard]] Origin origin() const;
+  /// In Jinja, also of a template that was written in Go's language.
   [[nodiscard]] const std::string& source() const;
   [[nodiscard]] bool supports_system() const;
   [[nodiscard]] bool supports_tools() const;

@@ -11,10 +11,14 @@ namespace mullama::text {
 namespace {
 
 constexpr std::string_view kBlank = " \t\r\n";
-// Stands behind a turn's answer, where the prompt for the next one is cut. Texts of models hold no such byte.
-constexpr std::string_view kCut = "\x01";
+// Stands behind a turn's answer, where the prompt for the next one is cut: a byte that texts of models do not
+// hold. Templates that write all messages at once print nothing for it.
+constexpr std::string_view kCut = "{{ go_cut }}";
 constexpr size_t kMostActions = 10'000;
 constexpr size_t kDeepest = 100;
+// Of one expression in Jinja, which repeats some of its parts, and of the whole.
+constexpr size_t kLongestExpression = size_t{64} << 10;
+constexpr size_t kLongest = size_t{1} << 20;
 
 bool is_letter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
@@ -31,6 +35,8 @@ std::string jinja_string(std::string_view text) {
   for (const char c : text) {
     if (c == '\n') {
       out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
     } else {
       if (c == '\'' || c == '\\') out += '\\';
       out += c;
@@ -53,11 +59,18 @@ std::string field_name(std::string_view name) {
   return out;
 }
 
+/// A field of a value, which is nothing where the value is nothing. A subscript, since "items" names a
+/// method.
+std::string field(const std::string& value, std::string_view name) {
+  return fmt::format("({} or {{}})['{}']", value, field_name(name));
+}
+
 /// A field of the whole conversation.
 std::string root_name(std::string_view name) {
   if (name == "System" || name == "Prompt" || name == "Response" || name == "Suffix")
     return std::string(name);
-  if (name == "Think" || name == "IsThinkSet") return "enable_thinking";
+  if (name == "Think") return "enable_thinking";
+  if (name == "IsThinkSet") return "(enable_thinking is defined)";
   if (name == "ThinkLevel") return "reasoning_effort";
   return field_name(name);
 }
@@ -120,6 +133,32 @@ Result<std::vector<Word>> words_of(std::string_view text) {
   return words;
 }
 
+/// Where the action that begins at `begin` ends: at the first "}}" outside of texts and comments.
+size_t end_of_action(std::string_view source, size_t begin) {
+  size_t at = begin + 2;
+  if (at < source.size() && source[at] == '-') ++at;
+  const size_t first = source.find_first_not_of(kBlank, at);
+  if (first != std::string_view::npos && source.substr(first).starts_with("/*")) {
+    const size_t close = source.find("*/", first + 2);
+    return close == std::string_view::npos ? close : source.find("}}", close);
+  }
+  for (char quote = 0; at < source.size(); ++at) {
+    const char c = source[at];
+    if (quote != 0) {
+      if (c == '\\' && quote == '"') {
+        ++at;
+      } else if (c == quote) {
+        quote = 0;
+      }
+    } else if (c == '"' || c == '`') {
+      quote = c;
+    } else if (source.substr(at).starts_with("}}")) {
+      return at;
+    }
+  }
+  return std::string_view::npos;
+}
+
 class Translator {
  public:
   explicit Translator(std::string_view source) : source_(source) {}
@@ -127,10 +166,13 @@ class Translator {
   Result<std::string> run() {
     MULLAMA_TRY(body());
     if (!open_.empty()) return fail(ErrorCode::invalid_argument, "the template misses an {{{{ end }}}}");
-    if (uses_messages_) return std::string(kSystem) + "{% set go = namespace() %}" + out_;
-    if (!uses_response_) out_ += print("Response") + cut();
-    return "{% macro go_turn(System, Prompt, Response) %}{% set go = namespace() %}" + out_ +
-           "{% endmacro %}" + std::string(kTurns);
+    const std::string macros = (prints_ ? std::string(kText) : "") + (types_ ? std::string(kType) : "");
+    if (uses_messages_) return macros + std::string(kSystem) + "{% set go = namespace() %}" + out_;
+    if (!uses_response_) out_ += print("Response") + std::string(kCut);
+    return macros +
+           "{% macro go_turn(System, Prompt, Response) %}{% set go = namespace() %}{% set go_cut = '\x01' "
+           "%}" +
+           out_ + "{% endmacro %}" + std::string(kTurns);
   }
 
  private:
@@ -152,7 +194,20 @@ class Translator {
       "{% elif m.role == 'assistant' %}{% set at.response = at.response + m.content %}{% endif %}{% endfor %}"
       "{{ (go_turn(at.system, at.prompt, at.response)|string).split('\x01')[0] }}";
 
-  static std::string cut() { return "{{ '" + std::string(kCut) + "' }}"; }
+  /// A value as a text, the way print() below prints it.
+  static constexpr std::string_view kText =
+      "{% macro go_text(v) %}{{ '' if v is undefined or v is none else (v if v is string else v|tojson) }}"
+      "{% endmacro %}";
+  /// The type of a property of a tool's parameters, in TypeScript's words.
+  static constexpr std::string_view kType =
+      "{% macro go_type(p) %}{% if (p or {})['anyOf'] %}{% for t in p['anyOf'] %}"
+      "{{ '' if loop.first else ' | ' }}{{ go_type(t) }}{% endfor %}{% else %}"
+      "{% set types = (p or {})['type'] or 'any' %}{% for t in ([types] if types is string else types) %}"
+      "{{ '' if loop.first else ' | ' }}{{ {'string': 'string', 'number': 'number', 'integer': 'number', "
+      "'boolean': 'boolean', 'array': 'any[]', 'object': 'Record<string, any>', 'null': 'null'}.get(t, "
+      "'any') "
+      "}}{% endfor %}{% endif %}{% endmacro %}";
+
   /// Go prints texts as they are, and what has a structure as Ollama's types do: in JSON.
   static std::string print(const std::string& value) {
     return "{{ '' if " + value + " is undefined or " + value + " is none else (" + value + " if " + value +
@@ -173,7 +228,7 @@ class Translator {
       if (trims_before) text = text.substr(0, text.find_last_not_of(kBlank) + 1);
       if (!text.empty()) out_ += "{{ " + jinja_string(text) + " }}";
       if (begin == std::string_view::npos) return {};
-      const size_t end = source_.find("}}", begin);
+      const size_t end = end_of_action(source_, begin);
       if (end == std::string_view::npos)
         return fail(ErrorCode::invalid_argument, "the template misses a }}}}");
       std::string_view inside = source_.substr(begin + 2, end - begin - 2);
@@ -183,6 +238,7 @@ class Translator {
       if (trim_left) inside.remove_suffix(1);
       at = end + 2;
       MULLAMA_TRY(action(strip(inside)));
+      if (out_.size() > kLongest) return fail(ErrorCode::invalid_argument, "the template is too long");
     }
   }
 
@@ -208,7 +264,7 @@ class Translator {
     out_ += print(value);
     if (value == "Response") {
       uses_response_ = true;
-      out_ += cut();
+      out_ += kCut;
     }
     return {};
   }
@@ -254,10 +310,7 @@ class Translator {
   Status begin_range(std::string_view text) {
     std::string key;
     std::string value;
-    if (text.starts_with('$')) {
-      const size_t assign = text.find(":=");
-      if (assign == std::string_view::npos)
-        return fail(ErrorCode::unsupported, "the template's 'range {}' is not known here", text);
+    if (const size_t assign = text.find(":="); text.starts_with('$') && assign != std::string_view::npos) {
       const std::string_view names = text.substr(0, assign);
       const size_t comma = names.find(',');
       const auto name = [](std::string_view part) {
@@ -270,9 +323,9 @@ class Translator {
     }
     MULLAMA_ASSIGN(const std::string list, expression(text));
     const std::string item = fmt::format("go_item_{}", ++names_);
-    const bool is_map = list.ends_with(".properties") || list.ends_with(".arguments");
-    out_ += is_map ? fmt::format("{{% for go_key, {} in {}.items() %}}", item, list)
-                   : fmt::format("{{% for {} in {} %}}", item, list);
+    const bool is_map = list.ends_with("['properties']") || list.ends_with("['arguments']");
+    out_ += is_map ? fmt::format("{{% for go_key, {} in ({} or {{}}).items() %}}", item, list)
+                   : fmt::format("{{% for {} in ({} or []) %}}", item, list);
     if (!key.empty() && key != "_")
       out_ += fmt::format("{{% set go.{} = {} %}}", key, is_map ? "go_key" : "loop.index0");
     if (!value.empty() && value != "_") out_ += fmt::format("{{% set go.{} = {} %}}", value, item);
@@ -328,6 +381,8 @@ class Translator {
       ++next_;
     }
     --depth_;
+    if (value->size() > kLongestExpression)
+      return fail(ErrorCode::invalid_argument, "the template has an expression that is too long");
     return std::move(*value);
   }
 
@@ -348,7 +403,7 @@ class Translator {
     }
     if (!function.empty()) {
       if (piped) arguments.push_back(std::move(*piped));
-      return call(function, arguments);
+      return call(function, std::move(arguments));
     }
     if (piped || arguments.size() != 1)
       return fail(ErrorCode::unsupported, "the template has an expression that is not known here");
@@ -379,16 +434,19 @@ class Translator {
           --next_;
           return root_fields();
         }
-        return fields(word.value.empty() ? dots_.back() : dots_.back() + "." + field_name(word.value));
+        return fields(word.value.empty() ? dots_.back() : field(dots_.back(), word.value));
       default:
         return fail(ErrorCode::invalid_argument, "the template has an expression without a value");
     }
   }
 
   /// A value with the fields that are joined to it.
-  std::string fields(std::string value) {
-    while (peek() == Word::Kind::path && words_[next_].joined && !words_[next_].value.empty())
-      value += "." + field_name(words_[next_++].value);
+  Result<std::string> fields(std::string value) {
+    for (size_t i = 0; peek() == Word::Kind::path && words_[next_].joined && !words_[next_].value.empty();
+         ++i) {
+      if (i > kDeepest) return fail(ErrorCode::invalid_argument, "the template is nested too deeply");
+      value = field(value, words_[next_++].value);
+    }
     return value;
   }
 
@@ -400,7 +458,45 @@ class Translator {
     return fields(name);
   }
 
-  static Result<std::string> call(const std::string& name, const std::vector<std::string>& arguments) {
+  /// What compares with a text is one, also where the conversation lacks it.
+  static void compare_as_texts(std::vector<std::string>& arguments) {
+    const auto is_text = [](const std::string& argument) { return argument.starts_with('\''); };
+    if (!std::ranges::any_of(arguments, is_text)) return;
+    for (std::string& argument : arguments) {
+      if (!is_text(argument)) argument = "(" + argument + "|default('', true))";
+    }
+  }
+
+  /// printf by Jinja's filter of that kind, which has the same verbs for texts.
+  static Result<std::string> formatted(const std::vector<std::string>& arguments) {
+    const std::string& format = arguments.front();
+    const auto unknown = [&] {
+      return fail(ErrorCode::unsupported, "the template calls 'printf' with {}, which is not known here",
+                  format.substr(0, 100));
+    };
+    // Known are texts in the template itself with %s, %v, %d, the same with a width from a value, and %%.
+    if (!format.starts_with('\'')) return unknown();
+    std::string text = format;
+    std::string values;
+    size_t next = 1;
+    for (size_t at = text.find('%'); at != std::string::npos; at = text.find('%', at + 1)) {
+      ++at;
+      if (text[at] == '%') continue;
+      if (text[at] == '*') {
+        if (next == arguments.size()) return unknown();
+        values += (values.empty() ? "" : ", ") + arguments[next++] + "|int";
+        ++at;
+      }
+      const bool known = text[at] == 's' || text[at] == 'v' || text[at] == 'd';
+      if (!known || next == arguments.size()) return unknown();
+      text[at] = 's';
+      values += (values.empty() ? "go_text(" : ", go_text(") + arguments[next++] + ")";
+    }
+    if (next != arguments.size()) return unknown();
+    return "(" + text + "|format(" + values + "))";
+  }
+
+  Result<std::string> call(const std::string& name, std::vector<std::string> arguments) {
     static constexpr auto kCompare = std::to_array<std::pair<std::string_view, std::string_view>>(
         {{"ne", "!="}, {"lt", "<"}, {"le", "<="}, {"gt", ">"}, {"ge", ">="}});
     const auto joined = [&](std::string_view with) {
@@ -412,15 +508,33 @@ class Translator {
     const size_t count = arguments.size();
     if ((name == "and" || name == "or") && count > 0) return joined(name);
     if (name == "not" && count == 1) return "(not " + arguments[0] + ")";
-    if (name == "len" && count == 1) return "(" + arguments[0] + "|length)";
+    if (name == "len" && count == 1) return "((" + arguments[0] + " or '')|length)";
     if (name == "json" && count == 1) return "(" + arguments[0] + "|tojson)";
-    if (name == "index" && count == 2) return arguments[0] + "[" + arguments[1] + "]";
-    if (name == "slice" && count == 2) return arguments[0] + "[" + arguments[1] + ":]";
-    if (name == "slice" && count == 3) return arguments[0] + "[" + arguments[1] + ":" + arguments[2] + "]";
+    if (name == "index" && count == 2) return "(" + arguments[0] + ")[" + arguments[1] + "]";
+    if (name == "slice" && count == 2) return "(" + arguments[0] + ")[" + arguments[1] + ":]";
+    if (name == "slice" && count == 3)
+      return "(" + arguments[0] + ")[" + arguments[1] + ":" + arguments[2] + "]";
+    if (name == "print" || name == "println") {
+      prints_ = true;
+      std::string text = "(''";
+      for (const std::string& argument : arguments)
+        text += (name == "println" && text.size() > 3 ? " ~ ' ' ~ go_text(" : " ~ go_text(") + argument + ")";
+      return text + (name == "println" ? " ~ '\\n')" : ")");
+    }
+    if (name == "printf" && count >= 1) {
+      prints_ = true;
+      return formatted(arguments);
+    }
+    if (name == "currentDate" && count == 0) return std::string("strftime_now('%Y-%m-%d')");
+    if (name == "toTypeScriptType" && count == 1) {
+      types_ = true;
+      return "go_type(" + arguments[0] + ")";
+    }
+    if ((name == "eq" && count >= 2) || (name == "ne" && count == 2)) compare_as_texts(arguments);
     if (name == "eq" && count >= 2) {
       // Equal to one of them.
       std::string text = "(";
-      for (size_t i = 1; i < count; ++i)
+      for (size_t i = 1; i < count && text.size() <= kLongestExpression; ++i)
         text += (i == 1 ? "" : " or ") + arguments[0] + " == " + arguments[i];
       return text + ")";
     }
@@ -441,6 +555,8 @@ class Translator {
   int names_ = 0;
   bool uses_messages_ = false;
   bool uses_response_ = false;
+  bool prints_ = false;  // which macros the translation needs
+  bool types_ = false;
 };
 
 }  // namespace
@@ -449,11 +565,27 @@ bool is_go_template(std::string_view source) {
   if (source.find("{%") != std::string_view::npos) return false;
   constexpr auto kBeginnings =
       std::to_array<std::string_view>({".", "$", "if ", "range ", "with ", "json ", "/*"});
+  // Before a field, a variable or a text, these are calls in Go's language and nothing in Jinja.
+  constexpr auto kFunctions =
+      std::to_array<std::string_view>({"print", "printf", "println",  "len",   "index",
+                                       "slice", "eq",     "ne",       "lt",    "le",
+                                       "gt",    "ge",     "html",     "js",    "urlquery",
+                                       "call",  "define", "template", "block", "toTypeScriptType"});
+  const auto after_blanks = [](std::string_view text) {
+    return text.substr(std::min(text.find_first_not_of(kBlank), text.size()));
+  };
   for (size_t at = source.find("{{"); at != std::string_view::npos; at = source.find("{{", at + 2)) {
     std::string_view inside = source.substr(at + 2);
     if (inside.starts_with('-')) inside.remove_prefix(1);
-    inside = strip(inside);
+    inside = after_blanks(inside);
     if (std::ranges::any_of(kBeginnings, [&](std::string_view sign) { return inside.starts_with(sign); }))
+      return true;
+    const size_t end = std::min(inside.find_first_not_of("abcdefghijklmnopqrstuvwxyzST"), inside.size());
+    const std::string_view operand = after_blanks(inside.substr(end));
+    const bool is_operand =
+        !operand.empty() && std::string_view(".$\"`").find(operand[0]) != std::string_view::npos;
+    if (is_operand && operand.data() > inside.data() + end &&
+        std::ranges::find(kFunctions, inside.substr(0, end)) != kFunctions.end())
       return true;
   }
   return false;

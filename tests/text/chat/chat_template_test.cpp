@@ -76,6 +76,9 @@ TEST(GoTemplate, IsToldFromJinja) {
   EXPECT_TRUE(is_go_template("{{ .Prompt }}"));
   EXPECT_TRUE(is_go_template("{{- if .System }}{{ .System }}{{ end }}"));
   EXPECT_TRUE(is_go_template("a {{ range $i, $m := .Messages }}b{{ end }}"));
+  EXPECT_TRUE(is_go_template("{{ printf \"%s\" .Prompt }}"));
+  EXPECT_TRUE(is_go_template("{{- len .Messages }}"));
+  EXPECT_FALSE(is_go_template("{{ len }}{{ print (x) }}"));
   EXPECT_FALSE(is_go_template("{% for m in messages %}{{ m.content }}{% endfor %}"));
   EXPECT_FALSE(is_go_template("{{ messages[0].content }}"));
   EXPECT_FALSE(is_go_template("no braces"));
@@ -108,7 +111,7 @@ TEST(GoTemplate, MessagesConditionsAndTrims) {
 
 TEST(GoTemplate, ToolsAndCalls) {
   const char* source =
-      "{{- if .Tools }}{{ range .Tools }}{{ .Function.Name }}:{{ json .Function.Parameters }} {{ end }}{{ "
+      "{{- if .Tools }}{{ range $.Tools }}{{ .Function.Name }}:{{ json .Function.Parameters }} {{ end }}{{ "
       "end }}"
       "{{- range .Messages }}{{ if .ToolCalls }}{{ range .ToolCalls }}({{ .Function.Name }} "
       "{{ .Function.Arguments }}){{ end }}{{ else }}{{ .Content }}|{{ end }}{{ end }}";
@@ -133,11 +136,130 @@ TEST(GoTemplate, WithAndVariablesThatBlocksChange) {
   EXPECT_EQ(rendered("{{/* a note */}}{{ (index .Messages 1).Content }}", kTalk), "two");
 }
 
+// The shape of many templates of models: all messages where there are some, else one turn with its answer.
+TEST(GoTemplate, AnAnswersPlaceIsNoMarkWhereAllMessagesAreWritten) {
+  EXPECT_EQ(rendered("{{ if .Messages }}{{ range .Messages }}[{{ .Content }}]{{ end }}{{ else }}{{ .Prompt }}"
+                     "{{ end }}{{ .Response }}{{ if .Response }};{{ end }}",
+                     kTalk),
+            "[S][one][two][three]");
+}
+
+std::string thinking(std::string_view source, const Json& variables) {
+  ChatInput input;
+  input.messages = Json::parse(R"([{"role": "user", "content": "q"}])");
+  input.variables = variables;
+  const auto text = template_of(source).render(input);
+  EXPECT_TRUE(text) << text.error().message;
+  return text.value_or("");
+}
+
+TEST(GoTemplate, WhetherToThinkMayBeLeftOpen) {
+  const char* source =
+      "{{ range .Messages }}{{ .Content }}{{ end }}{{ if .IsThinkSet }}{{ if .Think }}/think{{ else }}/no"
+      "{{ end }}{{ end }}{{ if ne .ThinkLevel \"\" }} {{ .ThinkLevel }}{{ end }}";
+  EXPECT_EQ(thinking(source, nullptr), "q");
+  EXPECT_EQ(thinking(source, {{"enable_thinking", true}}), "q/think");
+  EXPECT_EQ(thinking(source, {{"enable_thinking", false}}), "q/no");
+  EXPECT_EQ(thinking(source, {{"enable_thinking", true}, {"reasoning_effort", "low"}}), "q/think low");
+}
+
+TEST(GoTemplate, WhatAConversationLacksIsEmpty) {
+  const char* source =
+      "{{ range .Messages }}{{ if eq .Thinking \"\" }}-{{ end }}{{ len .Thinking }}{{ range .ToolCalls }}!{{ "
+      "end }}"
+      "{{ end }}{{ range .Tools }}{{ .Function.Name }}({{ range $k, $v := .Function.Parameters.Properties }}"
+      "{{ $k }}: {{ $v.Items.Type }}{{ end }}){{ end }}";
+  constexpr std::string_view kBare = R"([{"type": "function", "function": {"name": "now"}},
+      {"type": "function", "function": {"name": "add", "parameters": {"properties": {"n": {"items": {"type": "int"}}}}}}])";
+  EXPECT_EQ(rendered(source, R"([{"role": "user", "content": "q", "tool_calls": null}])", kBare),
+            "-0now()add(n: int)");
+}
+
+TEST(GoTemplate, FunctionsThatPrint) {
+  const char* head = "{{ $s := \"a\" }}{{ range $i, $m := .Messages }}{{ if $i }}";
+  const std::string tail = "{{ end }}{{ end }}{{ $s }}";
+  EXPECT_EQ(rendered(head + std::string("{{ $s = print $s $m.Content \"\\n\" }}") + tail, kTalk),
+            "aone\ntwo\nthree\n");
+  EXPECT_EQ(rendered(head + std::string("{{ $s = printf \"%s %% %v%d;\" $s $m.Role $i }}") + tail, kTalk),
+            "a % user1; % assistant2; % user3;");
+  EXPECT_EQ(rendered("{{ range $i, $m := .Messages }}{{ len (slice (printf \"a%*s\" $i \" \") 1) }}{{ end }}",
+                     kTalk),
+            "1123");
+  EXPECT_EQ(rendered("{{ .System | printf \"it's %s\" }}{{ range .Messages }}{{ end }}", kTalk), "it's S");
+  const std::string date = rendered("{{ range .Messages }}{{ end }}{{ currentDate }}", kTalk);
+  EXPECT_EQ(date.size(), 10u) << date;
+  EXPECT_EQ(date[4], '-');
+  constexpr std::string_view kTyped =
+      R"([{"type": "function", "function": {"name": "f", "parameters": {"properties":
+      {"a": {"type": "integer"}, "b": {"type": ["string", "null"]}, "c": {"anyOf": [{"type": "array"}, {"type": "object"}]}, "d": {}}}}}])";
+  EXPECT_EQ(rendered("{{ range .Messages }}{{ end }}{{ range .Tools }}{{ range $n, $p := "
+                     ".Function.Parameters.Properties }}"
+                     "{{ $n }}: {{ $p | toTypeScriptType }}, {{ end }}{{ end }}",
+                     kTalk, kTyped),
+            "a: number, b: string | null, c: any[] | Record<string, any>, d: any, ");
+}
+
+TEST(GoTemplate, BracesInTextsAndComments) {
+  EXPECT_EQ(
+      rendered("{{/* }} */}}{{ `{{x}}` }}{{ \"}}\" }}{{ .Prompt }}", R"([{"role": "user", "content": "q"}])"),
+      "{{x}}}}q");
+}
+
+TEST(GoTemplate, AnExpressionThatDoublesIsRefusedEarly) {
+  std::string nested = ".Role";
+  for (int i = 0; i < 90; ++i) nested = "(eq " + nested + " \"a\" \"b\")";
+  const auto refused = jinja_of_go_template("{{ range .Messages }}{{ if " + nested + " }}{{ end }}{{ end }}");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("too long"), std::string::npos);
+  std::string many = "{{ range .Messages }}";
+  const std::string operand = "(eq .Role " + std::string("\"") + std::string(5000, 'x') + "\")";
+  for (int i = 0; i < 400; ++i) many += "{{ " + operand + " }}";
+  EXPECT_FALSE(jinja_of_go_template(many + "{{ end }}"));
+}
+
+TEST(StoredTemplate, AnswersWithinTheLimitsOfAFile) {
+  auto base = ChatTemplate::from_source("", "<s>", "</s>");
+  ASSERT_TRUE(base);
+  const auto go = base->with_stored_source("<{{ .System }}>{{ .Prompt }}");
+  ASSERT_TRUE(go) << go.error().message;
+  ChatInput input;
+  input.messages = Json::parse(kTalk);
+  EXPECT_EQ(go->render(input).value_or(""),
+            "<S>one"
+            "two"
+            "<>three");
+  // More steps than a request's template may take, and still fewer than a file's.
+  const std::string busy =
+      "{% for a in range(5000) %}{% for b in range(600) %}{% endfor %}{% endfor %}{{ bos_token }}";
+  EXPECT_FALSE(base->with_source(busy)->render(input));
+  EXPECT_EQ(base->with_stored_source(busy)->render(input).value_or(""), "<s>");
+  EXPECT_FALSE(base->with_stored_source(
+                       "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}")
+                   ->render(input));
+}
+
+TEST(StoredTemplate, WhatCannotBeReadIsNamed) {
+  auto base = ChatTemplate::from_source("", "", "");
+  ASSERT_TRUE(base);
+  EXPECT_TRUE(ChatTemplate::check("{{ .Prompt }}"));
+  EXPECT_TRUE(ChatTemplate::check("{{ messages }}"));
+  EXPECT_NE(ChatTemplate::check("{{ html .Prompt }}").error().message.find("'html'"), std::string::npos);
+  EXPECT_NE(ChatTemplate::check("{{ printf \"%q\" .Prompt }}").error().message.find("'printf'"),
+            std::string::npos);
+  EXPECT_NE(ChatTemplate::check("{% for %}").error().message.find("line 1"), std::string::npos);
+  const ChatTemplate broken = ChatTemplate::unusable(Error{ErrorCode::unsupported, "because"});
+  ChatInput input;
+  input.messages = Json::parse(kTalk);
+  EXPECT_EQ(broken.render(input).error().message, "the model's chat template cannot be used: because");
+  EXPECT_FALSE(broken.supports_tools());
+  EXPECT_FALSE(broken.supports_thinking());
+}
+
 TEST(GoTemplate, WhatIsNotKnownIsAnError) {
   for (const char* source :
-       {"{{ if .System }}", "{{ end }}", "{{ .System", "{{ printf \"%s\" .System }}",
-        "{{ template \"x\" . }}{{ . }}", "{{ else }}", "{{ if }}x{{ end }}", "{{ \"open }}{{ .A }}",
-        "{{ ( .A }}", "{{ .A ) }}", "{{ range }}{{ end }}", "{{ .A | }}"}) {
+       {"{{ if .System }}", "{{ end }}", "{{ .System", "{{ html .System }}", "{{ template \"x\" . }}{{ . }}",
+        "{{ else }}", "{{ if }}x{{ end }}", "{{ \"open }}{{ .A }}", "{{ ( .A }}", "{{ .A ) }}",
+        "{{ range }}{{ end }}", "{{ .A | }}"}) {
     EXPECT_FALSE(jinja_of_go_template(source)) << source;
   }
   EXPECT_FALSE(jinja_of_go_template("{{ " + std::string(100000, '(') + " .A }}"));
