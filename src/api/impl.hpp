@@ -16,7 +16,7 @@ namespace mullama {
 
 struct Model::Impl {
   std::shared_ptr<engine::LoadedModel> loaded;
-  std::optional<text::ChatTemplate> chat;
+  std::optional<text::ChatTemplate> chat;  ///< The file's; who knows of another sets it before any use.
   uint64_t tokenizer_bytes = 0;
   api::Counted<api::ModelTag> alive;
 };

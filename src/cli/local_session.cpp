@@ -2,9 +2,11 @@
 
 #include <chrono>
 
+#include "api/errors.hpp"
 #include "api/impl.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/statistics.hpp"
+#include "store/answering.hpp"
 #include "text/chat/answer_reader.hpp"
 #include "text/chat/thinking.hpp"
 
@@ -37,10 +39,19 @@ LocalSession::LocalSession(store::StoredModel model, store::ModelTexts texts, En
   loaded();
 }
 
+LocalSession::Loaded::Loaded(const store::StoredModel& stored, const store::ModelTexts& texts,
+                             const EngineParams& params)
+    : model(Model::load_with_params(stored.weights.string(), params.model)), context(model, params.context) {
+  auto answering =
+      api::value_or_throw(store::answering_template(stored, texts, model.impl()->loaded->file()));
+  if (!answering.warning.empty()) params.model.on_warning(answering.warning);
+  model.impl()->chat = std::move(answering.chat);
+}
+
 LocalSession::Loaded& LocalSession::loaded() {
   if (!loaded_) {
     const auto start = Clock::now();
-    loaded_.emplace(stored().weights.string(), params_);
+    loaded_.emplace(stored(), texts(), params_);
     load_seconds_ = seconds_since(start);
   }
   return *loaded_;

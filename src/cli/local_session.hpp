@@ -35,8 +35,7 @@ class LocalSession final : public ChatSession {
 
  private:
   struct Loaded {
-    Loaded(const std::string& path, const EngineParams& params)
-        : model(Model::load_with_params(path, params.model)), context(model, params.context) {}
+    Loaded(const store::StoredModel& stored, const store::ModelTexts& texts, const EngineParams& params);
     Model model;
     Context context;
   };

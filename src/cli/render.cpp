@@ -7,6 +7,7 @@
 #include "cli/models.hpp"
 #include "cli/terminal.hpp"
 #include "gguf/file.hpp"
+#include "store/answering.hpp"
 #include "store/details.hpp"
 #include "text/jinja/jinja.hpp"
 
@@ -48,8 +49,9 @@ Result<TemplateSource> read_template(const std::string& source) {
   MULLAMA_ASSIGN(const store::ModelTexts texts, store::read_texts(model));
   MULLAMA_ASSIGN(const gguf::File file, gguf::File::open(model.weights));
   TemplateSource out;
-  out.text =
-      texts.chat_template.value_or(std::string(file.string_or("tokenizer.chat_template", "").value_or("")));
+  MULLAMA_ASSIGN(const auto answering, store::answering_template(model, texts, file));
+  if (!answering.warning.empty()) write_note("Warning: " + answering.warning + "\n");
+  out.text = answering.chat.source();
   if (out.text.empty()) {
     return fail(ErrorCode::unsupported, "'{}' has no chat template. Give one as a .jinja file", source);
   }

@@ -19,6 +19,7 @@
 #include "cli/terminal.hpp"
 #include "sampling/grammar/grammar.hpp"
 #include "server/service.hpp"
+#include "store/answering.hpp"
 #include "text/chat/thinking.hpp"
 
 namespace mullama::cli {
@@ -212,9 +213,7 @@ Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const
   MULLAMA_ASSIGN(store::StoredModel model, find_model(name, quiet));
   MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
   MULLAMA_ASSIGN(EngineParams params, resolve(settings.engine, texts.parameters));
-  if (!texts.adapters.empty()) {
-    return fail(ErrorCode::unsupported, "model '{}' has adapters, which this version cannot apply", name);
-  }
+  MULLAMA_TRY(store::check_can_answer(model, texts));
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
   MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
   params.context.grow = settings.grow;

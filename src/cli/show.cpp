@@ -25,16 +25,6 @@ struct ShowArguments {
   bool as_json = false;
 };
 
-std::vector<std::string> capabilities(const ModelDescription& shown) {
-  const std::string text = shown.chat_template();
-  std::vector<std::string> out{"completion"};
-  if (text.find("tools") != std::string::npos) out.emplace_back("tools");
-  if (text.find("enable_thinking") != std::string::npos || text.find("<think>") != std::string::npos) {
-    out.emplace_back("thinking");
-  }
-  return out;
-}
-
 std::string indented(std::string_view text) {
   std::string out;
   size_t begin = 0;
@@ -96,7 +86,7 @@ void print_json(const ModelDescription& shown) {
         {"parameter_size", store::format_parameters(shown.summary.parameters)},
         {"quantization_level", shown.summary.quantization}}},
       {"model_info", info},
-      {"capabilities", capabilities(shown)},
+      {"capabilities", shown.answering.capabilities},
       {"path", shown.model.weights.string()},
       {"size", shown.file.file_bytes()},
   };
@@ -113,6 +103,7 @@ Result<int> show(const ShowArguments& arguments) {
   }
   MULLAMA_ASSIGN(store::StoredModel model, open_store().resolve(arguments.model));
   MULLAMA_ASSIGN(const ModelDescription shown, ModelDescription::read(std::move(model)));
+  if (!shown.answering.warning.empty()) write_note("Warning: " + shown.answering.warning + "\n");
   if (arguments.as_json) {
     print_json(shown);
     return 0;
@@ -142,7 +133,9 @@ Result<ModelDescription> ModelDescription::read(store::StoredModel model) {
   MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
   MULLAMA_ASSIGN(gguf::File file, gguf::File::open(model.weights));
   store::ModelSummary summary = store::summarize(file);
-  return ModelDescription{std::move(model), std::move(texts), std::move(file), std::move(summary)};
+  auto answering = store::describe_answering(model, texts, file);
+  return ModelDescription{std::move(model), std::move(texts), std::move(file), std::move(summary),
+                          std::move(answering)};
 }
 
 std::string ModelDescription::chat_template() const {
@@ -174,7 +167,7 @@ std::string ModelDescription::sections(bool verbose) const {
   rows.push_back({"file", model.weights.string()});
   std::string out = section("Model", rows);
   rows.clear();
-  for (const std::string& capability : capabilities(*this)) rows.push_back({capability});
+  for (const std::string& capability : answering.capabilities) rows.push_back({capability});
   out += section("Capabilities", rows);
   rows.clear();
   for (const auto& [name, value] : texts.parameters) rows.push_back({name, store::to_modelfile_text(value)});

@@ -4,6 +4,7 @@
 
 #include "base/result.hpp"
 #include "gguf/file.hpp"
+#include "store/answering.hpp"
 #include "store/details.hpp"
 #include "store/store.hpp"
 
@@ -15,10 +16,11 @@ struct ModelDescription {
   store::ModelTexts texts;
   gguf::File file;
   store::ModelSummary summary;
+  store::AnsweringDescription answering;
 
   [[nodiscard]] static Result<ModelDescription> read(store::StoredModel model);
 
-  /// The template in use: the store's, else the file's own; may be empty.
+  /// The store's template, else the file's own; may be empty. `answering` warns where another answers.
   [[nodiscard]] std::string chat_template() const;
   /// Lines "name value".
   [[nodiscard]] std::string parameters() const;

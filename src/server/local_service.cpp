@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "server/generation.hpp"
+#include "store/answering.hpp"
 
 namespace mullama::server {
 
@@ -14,28 +15,10 @@ using text::TokenId;
 // A number of an embedding, as computed, as JSON whose list may have grown to twice its size, and as text.
 constexpr uint64_t kBytesAnEmbeddedValue = 128;
 
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
 nlohmann::ordered_json metadata_value(const gguf::Value& value) {
   if (value.type() == gguf::ValueType::string) return value.text();
   if (value.type() == gguf::ValueType::array) return nullptr;  // they are long: vocabularies and merges
   return nlohmann::ordered_json::parse(value.to_display(), nullptr, false);
-}
-
-std::vector<std::string> capabilities(const gguf::File& file, const std::string& chat_template) {
-  std::vector<std::string> out;
-  const std::string architecture(file.string_or("general.architecture", "").value_or(""));
-  const bool embeds = file.find(architecture + ".pooling_type") != nullptr;
-  out.emplace_back(embeds ? "embedding" : "completion");
-  if (contains(chat_template, "tools")) out.emplace_back("tools");
-  if (file.find("tokenizer.ggml.fim_middle_token_id") != nullptr ||
-      file.find("tokenizer.ggml.middle_token_id") != nullptr)
-    out.emplace_back("insert");
-  if (contains(chat_template, "enable_thinking") || contains(chat_template, "<think>"))
-    out.emplace_back("thinking");
-  return out;
 }
 
 /// Length 1, after a cut to the first dimensions.
@@ -170,8 +153,7 @@ Result<ModelDescription> LocalService::show(const std::string& model) {
   out.summary = store::summarize(file);
   out.chat_template = out.texts.chat_template.value_or(
       std::string(file.string_or("tokenizer.chat_template", "").value_or("")));
-  out.capabilities =
-      capabilities(file, std::string(file.string_or("tokenizer.chat_template", "").value_or("")));
+  out.capabilities = store::describe_answering(out.stored, out.texts, file).capabilities;
   out.model_info = nlohmann::ordered_json::object();
   for (const auto& [key, value] : file.metadata()) out.model_info[std::string(key)] = metadata_value(value);
   out.model_info["general.parameter_count"] = out.summary.parameters;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/byte_size.hpp"
+#include "store/answering.hpp"
 #include "store/digest.hpp"
 
 namespace mullama::server {
@@ -105,6 +106,7 @@ Result<ModelPool::Candidate> ModelPool::prepare(const Wish& wish) const {
   candidate.identity = candidate.stored.weights.string();
   if (candidate.stored.manifest) candidate.identity += candidate.stored.manifest->to_json();
   MULLAMA_ASSIGN(candidate.texts, store::read_texts(candidate.stored));
+  MULLAMA_TRY(store::check_can_answer(candidate.stored, candidate.texts));
   MULLAMA_ASSIGN(candidate.settings, settings_.resolve(candidate.texts.parameters));
   if (wish.num_ctx) candidate.settings.context.n_ctx = *wish.num_ctx;
   return candidate;
@@ -193,7 +195,10 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) const 
   candidate.settings.load.warn = [this](const std::string& line) { log("Warning: " + line); };
   MULLAMA_ASSIGN(entry->model,
                  engine::LoadedModel::load(entry->stored.weights, candidate.settings.load, ledger_));
-  MULLAMA_ASSIGN(entry->chat, text::ChatTemplate::from_file(entry->model->file()));
+  MULLAMA_ASSIGN(auto answering,
+                 store::answering_template(entry->stored, entry->texts, entry->model->file()));
+  if (!answering.warning.empty()) log("Warning: " + answering.warning);
+  entry->chat = std::move(answering.chat);
   entry->constraints = make_constraint_source(entry->model);
   WorkerParams params{candidate.settings.context, settings_.cache_bytes, settings_.max_queue};
   MULLAMA_ASSIGN(entry->worker, ModelWorker::start(entry->model, params));

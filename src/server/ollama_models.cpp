@@ -7,45 +7,64 @@
 #include "server/ollama_json.hpp"
 #include "server/ollama_routes.hpp"
 #include "server/routes.hpp"
+#include "store/answering.hpp"
 
 namespace mullama::server::ollama {
 
 namespace {
 
-/// What files say about themselves, read once for each version of a file.
-class Summaries {
+/// What is told of a model in a list.
+struct Listed {
+  store::ModelSummary summary;
+  std::vector<std::string> capabilities;
+};
+
+/// What models' files and texts say, read once for each version of a model.
+class Listing {
  public:
-  Result<store::ModelSummary> of(const store::ModelEntry& entry) {
+  Result<Listed> of(const store::ModelEntry& entry) {
     const std::lock_guard lock(mutex_);
-    Known& known = known_[entry.weights.string()];
-    if (known.modified == entry.modified && known.bytes == entry.bytes) return known.summary;
+    Known& known = known_[entry.name];
+    if (known.weights == entry.weights && known.modified == entry.modified && known.bytes == entry.bytes &&
+        known.id == entry.id)
+      return known.listed;
     MULLAMA_ASSIGN(const gguf::File file, gguf::File::open(entry.weights));
-    known = {entry.modified, entry.bytes, store::summarize(file)};
-    return known.summary;
+    const store::StoredModel stored{entry.name, entry.weights, entry.manifest, entry.folder};
+    // A list has room for models whose texts are damaged; who asks for one of them gets the error.
+    const store::ModelTexts texts = store::read_texts(stored).value_or(store::ModelTexts());
+    known = {entry.weights,
+             entry.modified,
+             entry.bytes,
+             entry.id,
+             {store::summarize(file), store::describe_answering(stored, texts, file).capabilities}};
+    return known.listed;
   }
 
  private:
   struct Known {
+    std::filesystem::path weights;
     std::filesystem::file_time_type modified;
     uint64_t bytes = UINT64_MAX;
-    store::ModelSummary summary;
+    std::optional<store::Digest> id;
+    Listed listed;
   };
   std::mutex mutex_;
   std::map<std::string, Known> known_;
 };
 
-Result<HttpReply> tags(Service& service, Summaries& summaries) {
+Result<HttpReply> tags(Service& service, Listing& listing) {
   MULLAMA_ASSIGN(const auto entries, service.list());
   Json models = Json::array();
   for (const store::ModelEntry& entry : entries) {
     // A file that is broken is listed by its name and size: it is there.
-    const store::ModelSummary summary = summaries.of(entry).value_or(store::ModelSummary());
+    const Listed listed = listing.of(entry).value_or(Listed());
     models.push_back({{"name", entry.name},
                       {"model", entry.name},
                       {"modified_at", time_text(entry.modified)},
                       {"size", entry.bytes},
                       {"digest", entry.id ? entry.id->hex() : std::string()},
-                      {"details", details(summary)}});
+                      {"details", details(listed.summary)},
+                      {"capabilities", listed.capabilities}});
   }
   return HttpReply::json({{"models", models}});
 }
@@ -152,12 +171,12 @@ Result<HttpReply> remove(Service& service, const HttpRequest& http) {
 }  // namespace
 
 void add_model_routes(Router& router, Service& service) {
-  const auto summaries = std::make_shared<Summaries>();
+  const auto listing = std::make_shared<Listing>();
   router.add("GET", "/", [](HttpRequest&) { return HttpReply::text("Ollama is running"); });
   router.add("GET", "/api/version", [](HttpRequest&) {
     return HttpReply::json({{"version", MULLAMA_VERSION}});
   });
-  router.add("GET", "/api/tags", [&service, summaries](HttpRequest&) { return tags(service, *summaries); });
+  router.add("GET", "/api/tags", [&service, listing](HttpRequest&) { return tags(service, *listing); });
   router.add("GET", "/api/ps", [&](HttpRequest&) { return ps(service); });
   router.add("POST", "/api/show", [&](HttpRequest& http) { return show(service, http); });
   router.add("POST", "/api/copy", [&](HttpRequest& http) { return copy(service, http); });

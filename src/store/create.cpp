@@ -4,6 +4,7 @@
 
 #include "store/details.hpp"
 #include "store/sources.hpp"
+#include "text/chat/chat_template.hpp"
 
 namespace mullama::store {
 
@@ -15,6 +16,15 @@ using nlohmann::json;
 bool is_single(LayerKind kind) {
   return kind == LayerKind::chat_template || kind == LayerKind::system || kind == LayerKind::params ||
          kind == LayerKind::messages || kind == LayerKind::extras;
+}
+
+/// A template that could never answer is refused where it is written.
+Status check_template(const std::string& source) {
+  const Status status = text::ChatTemplate::check(source);
+  if (status) return {};
+  return fail(status.error().code,
+              "the TEMPLATE cannot be used: {}. Correct it, or leave it out for the base model's own",
+              status.error().message);
 }
 
 /// Builds a manifest: what the base brings, replaced or extended by what the Modelfile says.
@@ -100,6 +110,11 @@ class Creation {
     }
     MULLAMA_ASSIGN(const ModelTexts texts, read_texts(base));
     inherited_ = texts.parameters;
+    // The new model's configuration names no renderer, so what stood in its place would become a template.
+    if (!texts.renderer.empty()) {
+      std::erase_if(manifest_.layers,
+                    [](const Layer& layer) { return layer.kind == LayerKind::chat_template; });
+    }
     return {};
   }
 
@@ -134,6 +149,7 @@ class Creation {
 Result<StoredModel> create(const Store& store, std::string_view name, const Modelfile& modelfile,
                            const fs::path& folder, const PullOptions& options, const Conversion& convert) {
   MULLAMA_ASSIGN(const ModelName target, ModelName::parse(name));
+  if (modelfile.chat_template) MULLAMA_TRY(check_template(*modelfile.chat_template));
   MULLAMA_ASSIGN(Manifest manifest, Creation(store, options, folder, convert).build(modelfile));
   return publish_gguf(store, target, std::move(manifest), options);
 }

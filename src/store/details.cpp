@@ -55,6 +55,18 @@ Result<std::vector<std::pair<std::string, std::string>>> extras_from_json(std::s
   return extras;
 }
 
+/// What an entry's configuration names as its renderer. One that is missing or damaged names none: nothing
+/// else is read from it.
+std::string renderer_of(const StoredModel& model) {
+  if (!model.manifest->config) return {};
+  const auto text = read_layer(model, *model.manifest->config);
+  if (!text) return {};
+  const json config = json::parse(*text, nullptr, false);
+  if (!config.is_object()) return {};
+  const auto found = config.find("renderer");
+  return found != config.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 std::string upper(std::string text) {
   std::ranges::transform(text, text.begin(),
                          [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
@@ -112,6 +124,8 @@ Result<ModelTexts> read_texts(const StoredModel& model) {
       MULLAMA_ASSIGN(texts.extras, extras_from_json(text));
     }
   }
+  texts.renderer = renderer_of(model);
+  if (!texts.renderer.empty()) texts.chat_template.reset();
   return texts;
 }
 

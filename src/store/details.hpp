@@ -30,6 +30,9 @@ struct ModelSummary {
 /// What a store keeps beside the weights.
 struct ModelTexts {
   std::optional<std::string> chat_template;
+  /// Of Ollama's code that stands in for a template, by its name; the entry's template is then a placeholder
+  /// and left out. Else empty.
+  std::string renderer;
   std::optional<std::string> system;
   Parameters parameters;
   std::vector<Message> messages;

@@ -154,7 +154,7 @@ std::optional<ModelEntry> describe_manifest(const ModelName& name, const fs::pat
                                             const fs::path& root) {
   const auto text = read_text(path, Manifest::kMaxBytes);
   if (!text) return std::nullopt;
-  const auto manifest = Manifest::parse(*text, path.string());
+  auto manifest = Manifest::parse(*text, path.string());
   if (!manifest) return std::nullopt;
   std::error_code error;
   ModelEntry entry;
@@ -164,6 +164,8 @@ std::optional<ModelEntry> describe_manifest(const ModelName& name, const fs::pat
   entry.modified = fs::last_write_time(path, error);
   if (const Layer* weights = manifest->find(LayerKind::model))
     entry.weights = blob_below(root, weights->digest);
+  entry.manifest = std::move(*manifest);
+  entry.folder = root;
   return entry;
 }
 

@@ -38,6 +38,8 @@ struct ModelEntry {
   std::filesystem::file_time_type modified;
   std::filesystem::path weights;
   bool writable = false;  ///< In our store and therefore ours to remove.
+  std::optional<Manifest> manifest;
+  std::filesystem::path folder;  ///< The store that holds the manifest's blobs.
 };
 
 /// The models folder: `manifests/host/namespace/model/tag` and `blobs/sha256-…` as Ollama keeps them, loose

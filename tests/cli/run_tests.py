@@ -11,7 +11,8 @@ SKIPPED = 77
 
 
 def main():
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    here = pathlib.Path(__file__).resolve().parent
+    sys.path[:0] = [str(here), str(here.parent)]
     suite = unittest.defaultTestLoader.loadTestsFromName(sys.argv[1])
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     if not result.wasSuccessful():

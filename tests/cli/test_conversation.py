@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import time
 
+import ollama_store
 from support import BINARY, WRITE_TINY_MODEL, ProgramTest
 
 # What the template does with its variables is seen in the length of the prompt.
@@ -67,6 +68,86 @@ class ChatOrRaw(ConversationTest):
             done = self.run_program("run", self.model, "--interactive", "--verbose", *GREEDY, *flags, text="Hi\n")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertRegex(done.stderr, rf"\nprompt eval count: +{expected} token")
+
+
+class OwnTemplates(ConversationTest):
+    """What a store keeps beside a model's file answers, not what stands in the file."""
+
+    GO = "[{{ .System }}]{{ .Prompt }}>{{ .Response }}"
+    JINJA = "[{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}]{{ messages[-1].content }}>"
+
+    def setUp(self):
+        super().setUp()
+        self.environment["OLLAMA_MODELS"] = str(self.folder / "ollama")
+
+    def answer(self, model, *arguments):
+        """The length of the prompt and the answer, and what was said beside it."""
+        done = self.run_program("run", model, "Hi", "--json", "--system", "Be kind.", *GREEDY, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        document = json.loads(done.stdout)
+        return (document["prompt_eval_count"], document["response"]), done.stderr
+
+    def create(self, name, text):
+        (self.folder / "Modelfile").write_text(text)
+        return "create", name, "--quiet"
+
+    def test_a_modelfiles_template_answers(self):
+        subprocess.run([WRITE_TINY_MODEL, self.folder / "same.gguf", self.JINJA], check=True)
+        expected, _ = self.answer(self.folder / "same.gguf")
+        self.assertNotEqual(self.answer(self.model)[0], expected)
+        for name, template in (("go", self.GO), ("jinja", self.JINJA)):
+            with self.subTest(name):
+                self.check_ok(*self.create(name, f'FROM ./tiny.gguf\nTEMPLATE """{template}"""\n'))
+                self.assertEqual(self.answer(name), (expected, ""))
+                self.assertEqual(self.check_ok("show", name, "--template"), template + "\n")
+                messages = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]}
+                self.assertEqual(self.check_ok("render", name, text=json.dumps(messages)), "[Be kind.]Hi>")
+        # The file's own knows thoughts, and these do not.
+        self.assertIn("does not support thinking", self.check_fails(4, "run", "go", "Hi", "--think"))
+        capabilities = [json.loads(self.check_ok("show", model, "--json"))["capabilities"] for model in (self.model, "go")]
+        self.assertEqual(capabilities, [["completion", "thinking"], ["completion"]])
+
+    def test_a_models_template_comes_back_with_it(self):
+        self.check_ok(*self.create("go", f'FROM ./tiny.gguf\nTEMPLATE """{self.GO}"""\n'))
+        talks = [self.run_program("run", "go", "--interactive", "--verbose", *GREEDY, *flags, text="Hi\n/clear\nHi\n")
+                 for flags in ((), ("--keepalive", "0"))]
+        counts = [[line for line in done.stderr.splitlines() if line.startswith("prompt eval count:")] for done in talks]
+        self.assertEqual(*counts)
+        self.assertEqual(len(set(counts[0])), 1)
+
+    def test_an_ollama_stores_template_answers(self):
+        ollama_store.add_model(self.folder / "ollama", "theirs", self.model, template=self.GO)
+        self.check_ok(*self.create("ours", f'FROM ./tiny.gguf\nTEMPLATE """{self.GO}"""\n'))
+        self.assertEqual(self.answer("theirs"), self.answer("ours"))
+
+    def test_one_that_cannot_be_read_gives_way_with_a_warning(self):
+        ollama_store.add_model(self.folder / "ollama", "odd", self.model, template="{{ html .Prompt }}")
+        warning = ("Warning: the stored template of 'odd:latest' cannot be read: the template calls 'html' with 1 values, which is not known here; "
+                   "the one in the model's file answers instead\n")
+        self.assertEqual(self.answer("odd"), (self.answer(self.model)[0], warning))
+        done = self.run_program("show", "odd", "--json")
+        self.assertEqual((json.loads(done.stdout)["capabilities"], done.stderr), (["completion", "thinking"], warning))
+
+    def test_where_there_is_no_other_it_is_an_error(self):
+        subprocess.run([WRITE_TINY_MODEL, self.folder / "bare.gguf", ""], check=True)
+        ollama_store.add_model(self.folder / "ollama", "odd", self.folder / "bare.gguf", template="{{ html .Prompt }}")
+        done = self.run_program("run", "odd", "Hi", *GREEDY)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        for words in ("'odd:latest'", "'html'", "--raw", "TEMPLATE"):
+            self.assertIn(words, done.stderr.splitlines()[-1])
+        self.check_ok("run", "odd", "Hi", "--raw", *GREEDY)
+
+    def test_create_refuses_what_cannot_be_read(self):
+        for template, code, cause in (("{{ html .Prompt }}", 1, "'html'"), ("{{ .Prompt", 4, "misses a }}"), ("{% for %}", 4, "line 1")):
+            with self.subTest(template):
+                error = self.check_fails(code, *self.create("bad", f"FROM ./tiny.gguf\nTEMPLATE {template}\n"))
+                self.assertIn("the TEMPLATE cannot be used", error)
+                self.assertIn(cause, error)
+        self.assertEqual(self.check_ok("list", "-q"), "")
+
+    def test_a_model_with_an_adapter_is_refused(self):
+        self.check_ok(*self.create("tuned", "FROM ./tiny.gguf\nADAPTER ./tiny.gguf\n"))
+        self.assertEqual(self.check_fails(1, "run", "tuned", "Hi"), "Error: model 'tuned:latest' has adapters, which this version cannot apply\n")
 
 
 class KeepAlive(ConversationTest):

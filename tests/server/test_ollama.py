@@ -7,9 +7,17 @@ import shutil
 import tempfile
 import unittest
 
+import ollama_store
 from support import MODEL, MODELS, Server, ServerTest
 
 GREEDY = {"temperature": 0, "num_predict": 12}
+
+# What the model's own template writes, but for a system message that is always this one.
+SYSTEM = "You answer like a pirate."
+GO = (f"<|im_start|>system\n{SYSTEM}<|im_end|>\n{{{{ range .Messages }}}}<|im_start|>{{{{ .Role }}}}\n{{{{ .Content }}}}<|im_end|>\n"
+      "{{ end }}<|im_start|>assistant\n")
+JINJA = (f"<|im_start|>system\n{SYSTEM}<|im_end|>\n{{% for m in messages %}}{{{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}}}"
+         "{% endfor %}{{ '<|im_start|>assistant\\n' }}")
 
 
 class Answers(ServerTest):
@@ -254,7 +262,11 @@ class Store(ServerTest):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-store-"))
         shutil.copytree(MODELS, cls.folder / "models", symlinks=True)
-        cls.server = Server(models=cls.folder / "models")
+        weights = next(blob for blob in (cls.folder / "models").glob("blobs/sha256-*") if blob.open("rb").read(4) == b"GGUF")
+        cls.weights_digest = "sha256:" + weights.name.removeprefix("sha256-")
+        ollama_store.add_model(cls.folder / "ollama", "fixed", weights, template=GO)
+        ollama_store.add_model(cls.folder / "ollama", "odd", weights, template="{{ html .Prompt }}")
+        cls.server = Server(models=cls.folder / "models", OLLAMA_MODELS=str(cls.folder / "ollama"))
 
     @classmethod
     def tearDownClass(cls):
@@ -309,6 +321,90 @@ class Store(ServerTest):
         prompts = [self.server.post("/apply-template", {"model": model, "messages": messages})[1]["prompt"]
                    for model, messages in (("talker", given), (MODEL, [given[0], *own, given[1]]))]
         self.assertEqual(*prompts)
+
+    def create(self, name, **body):
+        """The lines of a stream that makes a model of the real one."""
+        return [line for _, line in self.server.stream("/api/create", {"model": name, "from": MODEL, **body})]
+
+    def chat(self, model, messages=({"role": "user", "content": "Who are you?"},), **body):
+        return self.server.post("/api/chat", {"model": model, "messages": list(messages), "stream": False, "options": GREEDY, **body})
+
+    def prompt(self, model):
+        return self.server.post("/apply-template", {"model": model, "messages": [{"role": "user", "content": "Who are you?"}]})[1]["prompt"]
+
+    def test_the_end_of_a_stream_is_said_once(self):
+        states = [line.get("status") for line in self.create("once", system="s")]
+        self.assertEqual((states[-1], states.count("success")), ("success", 1), states)
+        *_, (_, last) = self.server.stream("/api/pull", {"model": "localhost:1/library/nothing"})
+        self.assertNotIn("status", last)
+
+    def test_a_models_own_template_answers(self):
+        user = {"role": "user", "content": "Who are you?"}
+        expected = self.chat(MODEL, [{"role": "system", "content": SYSTEM}, user])[1]
+        plain = self.chat(MODEL)[1]
+        self.assertNotEqual(plain["message"], expected["message"])
+        for name, template in (("go", GO), ("jinja", JINJA), ("fixed", None)):
+            with self.subTest(name):
+                if template:
+                    self.assertEqual(self.create(name, template=template)[-1], {"status": "success"})
+                    self.assertEqual(self.server.post("/api/show", {"model": name})[1]["template"], template)
+                prompt = self.prompt(name)
+                self.assertEqual(prompt, f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n")
+                tokens = self.server.post("/tokenize", {"model": name, "content": prompt})[1]["tokens"]
+                answer = self.chat(name)[1]
+                self.assertEqual(answer["prompt_eval_count"], len(tokens))
+                self.assertEqual(answer["message"], expected["message"])
+                generated = self.server.post("/api/generate", {"model": name, "prompt": "Who are you?", "stream": False, "options": GREEDY})[1]
+                self.assertEqual(generated["response"], expected["message"]["content"])
+                # A request's own comes before it, and none of them is asked about a raw text.
+                own = self.server.post("/api/generate", {"model": name, "prompt": "The capital of France is", "template": "{{ .Prompt }}", "stream": False,
+                                                         "options": GREEDY})[1]
+                raw = self.server.post("/api/generate", {"model": name, "prompt": "The capital of France is", "raw": True, "stream": False,
+                                                         "options": GREEDY})[1]
+                self.assertEqual(own["response"], raw["response"])
+        other = self.server.post("/v1/chat/completions", {"model": "go", "messages": [user], "temperature": 0, "max_tokens": 12})[1]
+        self.assertEqual(other["choices"][0]["message"]["content"], expected["message"]["content"])
+
+    def test_capabilities_are_those_of_the_template_that_answers(self):
+        tools = GO + "{{ range .Tools }}{{ .Function.Name }}{{ end }}"
+        self.create("caller", template=tools)
+        self.create("thinker", template=GO + "<think>\n")
+        self.create("neither", template=GO + "{{/* tools, <think> */}}")
+        listed = {model["name"]: model["capabilities"] for model in self.server.get("/api/tags")[1]["models"]}
+        for name, expected in (("caller", ["completion", "tools"]), ("thinker", ["completion", "thinking"]), ("neither", ["completion"])):
+            with self.subTest(name):
+                self.assertEqual(self.server.post("/api/show", {"model": name})[1]["capabilities"], expected)
+                self.assertEqual(listed[f"{name}:latest"], expected)
+        self.assertEqual(listed["odd:latest"], listed[MODEL])
+        # A new template under the old name is seen.
+        self.create("caller", template=GO)
+        listed = {model["name"]: model["capabilities"] for model in self.server.get("/api/tags")[1]["models"]}
+        self.assertEqual(listed["caller:latest"], ["completion"])
+        # What is read out of answers follows it too: this prompt ends within a thought.
+        message = self.chat("thinker")[1]["message"]
+        self.assertTrue(message["thinking"])
+        self.assertEqual(message["content"], "")
+        status, reply = self.chat("neither", think=True)
+        self.assertEqual((status, reply["error"]), (400, '"neither:latest" does not support thinking'))
+
+    def test_a_template_that_cannot_be_read_is_refused_or_told(self):
+        for template, cause in (("{{ html .Prompt }}", "'html'"), ("{{ .Prompt", "misses a }}"), ("{% for %}", "line 1")):
+            with self.subTest(template):
+                last = self.create("bad", template=template)[-1]
+                self.assertIn("the TEMPLATE cannot be used", last["error"])
+                self.assertIn(cause, last["error"])
+                self.assertEqual(self.server.post("/api/create", {"model": "bad", "from": MODEL, "template": template, "stream": False})[0], 400)
+        self.assertNotIn("bad:latest", self.names())
+        self.assertEqual(self.prompt("odd"), self.prompt(MODEL))
+        self.assertRegex(self.server.log(), r"Warning: the stored template of 'odd:latest' cannot be read: .*'html'.* the model's file answers instead")
+
+    def test_a_model_with_an_adapter_is_refused(self):
+        last = self.create("tuned", adapters={"a.gguf": self.weights_digest})[-1]
+        self.assertEqual(last, {"status": "success"})
+        status, reply = self.chat("tuned")
+        self.assertEqual((status, reply), (400, {"error": "model 'tuned:latest' has adapters, which this version cannot apply", "code": "unsupported"}))
+        self.assertEqual(self.server.post("/api/embed", {"model": "tuned", "input": "a"})[0], 400)
+        self.assertEqual(self.server.post("/api/show", {"model": "tuned"})[0], 200)
 
     def test_blobs_are_kept_only_under_their_own_digest(self):
         data = b"some bytes"

@@ -1,15 +1,17 @@
 """`mullama run` beside a daemon: it asks one that has the model in memory, works by itself otherwise, and leaves nothing behind."""
 
+import http.server
 import json
 import pathlib
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
-from support import BINARY, MODEL, MODELS, Server
+from support import BINARY, MODEL, MODELS, Server, clean_environment
 
 GREEDY = ("--temperature", "0", "-n", "16")
 QUESTION = "Name the capital of France in one sentence."
@@ -119,9 +121,69 @@ class WithADaemon(unittest.TestCase):
         self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 0, 5))
 
     def test_errors_of_the_daemon_are_told(self):
-        done, _ = self.asked(MODEL, "word " * 3000, *GREEDY, check=False)
-        self.assertEqual((done.returncode, done.stdout), (4, ""))
+        done, by_daemon = self.asked(MODEL, "word " * 3000, *GREEDY, check=False)
+        self.assertTrue(by_daemon)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("the context holds 2048", done.stderr)
+        # The program itself ends with the same code.
+        alone, by_daemon = self.asked(MODEL, "word " * 3000, *GREEDY, "--no-daemon", "--ctx-size", "2048", check=False)
+        self.assertFalse(by_daemon)
+        self.assertEqual((alone.returncode, alone.stdout), (done.returncode, ""))
+
+
+class SomeDaemon(http.server.BaseHTTPRequestHandler):
+    """Has a model in memory and fails to answer, as `reply` says: a status and the bytes of its body."""
+
+    reply = None
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        self.answer(200, json.dumps({"pid": 1, "models": [{"name": "some:latest", "context_size": 512}]}).encode())
+
+    def do_POST(self):  # pylint: disable=invalid-name
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/show":
+            self.answer(200, json.dumps({"modelfile": "FROM some.gguf\n", "capabilities": ["completion"]}).encode())
+        else:
+            self.answer(*self.reply)
+
+    def log_message(self, *_):  # pylint: disable=arguments-differ
+        pass
+
+
+class Causes(unittest.TestCase):
+    def code(self, status, **error):
+        """What `run` ends with where the daemon answers so, at once or within a stream."""
+        handler = type("Handler", (SomeDaemon,), {"reply": (status, json.dumps(error).encode() + b"\n")})
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as daemon, tempfile.TemporaryDirectory() as folder:
+            thread = threading.Thread(target=daemon.serve_forever)
+            thread.start()
+            try:
+                environment = {**clean_environment(folder, pathlib.Path(folder) / "models"), "MULLAMA_HOST": f"127.0.0.1:{daemon.server_port}"}
+                done = subprocess.run([BINARY, "run", "some", "Hi"], env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
+                                      stdin=subprocess.DEVNULL)
+            finally:
+                daemon.shutdown()
+                thread.join()
+        self.assertEqual((done.stdout, done.stderr), ("", f"Error: {error['error']}\n"))
+        return done.returncode
+
+    def test_a_daemons_error_has_the_exit_code_of_its_cause(self):
+        for status, code, expected in ((500, "budget_exceeded", 8), (400, "context_full", 1), (400, "invalid_argument", 4), (403, "permission", 7),
+                                       (504, "timeout", 6), (404, "not_found", 3), (503, "unavailable", 1), (200, "budget_exceeded", 8)):
+            with self.subTest(code=code, status=status):
+                self.assertEqual(self.code(status, error="too much", code=code), expected)
+
+    def test_a_daemon_that_names_no_cause_is_read_by_its_status(self):
+        for status, expected in ((400, 4), (404, 3), (500, 1), (200, 1)):
+            with self.subTest(status):
+                self.assertEqual(self.code(status, error="too much"), expected)
+                self.assertEqual(self.code(status, error="too much", code="some other word"), expected)
 
 
 class Gone(unittest.TestCase):
