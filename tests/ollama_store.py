@@ -6,8 +6,15 @@ import os
 import pathlib
 import shutil
 
-TYPES = {"model": "application/vnd.ollama.image.model", "template": "application/vnd.ollama.image.template",
-         "adapter": "application/vnd.ollama.image.adapter"}
+TYPES = {"model": "application/vnd.ollama.image.model", "template": "application/vnd.ollama.image.template"}
+
+
+def weights_of(folder, name):
+    """The GGUF file of NAME:TAG in such a folder."""
+    model, tag = name.split(":")
+    manifest = json.loads((pathlib.Path(folder) / "manifests/registry.ollama.ai/library" / model / tag).read_text())
+    digest = next(layer["digest"] for layer in manifest["layers"] if layer["mediaType"] == TYPES["model"])
+    return pathlib.Path(folder) / "blobs" / digest.replace(":", "-")
 
 
 def add_model(folder, name, weights, template=None, config=None):

@@ -262,7 +262,7 @@ class Store(ServerTest):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-store-"))
         shutil.copytree(MODELS, cls.folder / "models", symlinks=True)
-        weights = next(blob for blob in (cls.folder / "models").glob("blobs/sha256-*") if blob.open("rb").read(4) == b"GGUF")
+        weights = ollama_store.weights_of(cls.folder / "models", MODEL)
         cls.weights_digest = "sha256:" + weights.name.removeprefix("sha256-")
         ollama_store.add_model(cls.folder / "ollama", "fixed", weights, template=GO)
         ollama_store.add_model(cls.folder / "ollama", "odd", weights, template="{{ html .Prompt }}")

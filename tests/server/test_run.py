@@ -131,6 +131,33 @@ class WithADaemon(unittest.TestCase):
         self.assertEqual((alone.returncode, alone.stdout), (done.returncode, ""))
 
 
+class OwnTemplate(unittest.TestCase):
+    """A real model with a template beside its file: one system message in every conversation."""
+
+    def test_with_a_daemon_and_without_it_answers(self):
+        system = "You answer like a pirate."
+        turn = "<|im_start|>{}\n{}<|im_end|>\n"
+        go = turn.format("system", system) + "{{ range .Messages }}" + turn.format("{{ .Role }}", "{{ .Content }}") + "{{ end }}<|im_start|>assistant\n"
+        jinja = (turn.format("system", system) + "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}"
+                 "{{ '<|im_start|>assistant\\n' }}")
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-template-"))
+        self.addCleanup(shutil.rmtree, folder)
+        environment = {**clean_environment(folder, folder / "models"), "OLLAMA_MODELS": MODELS}
+        for name, template in (("go", go), ("jinja", jinja)):
+            (folder / "Modelfile").write_text(f'FROM {MODEL}\nTEMPLATE """{template}"""\n')
+            subprocess.run([BINARY, "create", name, "-f", str(folder / "Modelfile")], env=environment, check=True, capture_output=True)
+        with Server("--model", "go", "--model", "jinja", "--parallel", "1", "--ctx-size", "512", models=folder / "models", OLLAMA_MODELS=MODELS) as server:
+            plain, expected = (json.loads(run(server, MODEL, "Who are you?", *GREEDY, "--json", *more).stdout) for more in ((), ("--system", system)))
+            self.assertNotEqual(plain["response"], expected["response"])
+            for name in ("go", "jinja"):
+                for more in ((), ("--no-daemon",)):
+                    with self.subTest(name=name, more=more):
+                        answer = json.loads(run(server, name, "Who are you?", *GREEDY, "--json", *more).stdout)
+                        self.assertEqual("daemon" in answer, not more)
+                        self.assertEqual(answer["response"], expected["response"])
+                        self.assertEqual(answer["prompt_eval_count"], expected["prompt_eval_count"])
+
+
 class SomeDaemon(http.server.BaseHTTPRequestHandler):
     """Has a model in memory and fails to answer, as `reply` says: a status and the bytes of its body."""
 
@@ -161,10 +188,10 @@ class Causes(unittest.TestCase):
         """What `run` ends with where the daemon answers so, at once or within a stream."""
         handler = type("Handler", (SomeDaemon,), {"reply": (status, json.dumps(error).encode() + b"\n")})
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as daemon, tempfile.TemporaryDirectory() as folder:
-            thread = threading.Thread(target=daemon.serve_forever)
+            thread = threading.Thread(target=daemon.serve_forever, args=(0.02,))
             thread.start()
             try:
-                environment = {**clean_environment(folder, pathlib.Path(folder) / "models"), "MULLAMA_HOST": f"127.0.0.1:{daemon.server_port}"}
+                environment = {**clean_environment(pathlib.Path(folder), pathlib.Path(folder) / "models"), "MULLAMA_HOST": f"127.0.0.1:{daemon.server_port}"}
                 done = subprocess.run([BINARY, "run", "some", "Hi"], env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
                                       stdin=subprocess.DEVNULL)
             finally:

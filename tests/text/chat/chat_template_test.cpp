@@ -177,14 +177,15 @@ TEST(GoTemplate, WhatAConversationLacksIsEmpty) {
 
 TEST(GoTemplate, FunctionsThatPrint) {
   const char* head = "{{ $s := \"a\" }}{{ range $i, $m := .Messages }}{{ if $i }}";
-  const std::string tail = "{{ end }}{{ end }}{{ $s }}";
+  const std::string tail = "{{ end }}{{ end }}{{ $s }}{{ .System }}";
   EXPECT_EQ(rendered(head + std::string("{{ $s = print $s $m.Content \"\\n\" }}") + tail, kTalk),
-            "aone\ntwo\nthree\n");
+            "aone\ntwo\nthree\nS");
   EXPECT_EQ(rendered(head + std::string("{{ $s = printf \"%s %% %v%d;\" $s $m.Role $i }}") + tail, kTalk),
-            "a % user1; % assistant2; % user3;");
-  EXPECT_EQ(rendered("{{ range $i, $m := .Messages }}{{ len (slice (printf \"a%*s\" $i \" \") 1) }}{{ end }}",
+            "a % user1; % assistant2; % user3;S");
+  EXPECT_EQ(rendered("{{ range $i, $m := .Messages }}{{ len (slice (printf \"a%*s\" $i \" \") 1) }}{{ end "
+                     "}}{{ .System }}",
                      kTalk),
-            "1123");
+            "1123S");
   EXPECT_EQ(rendered("{{ .System | printf \"it's %s\" }}{{ range .Messages }}{{ end }}", kTalk), "it's S");
   const std::string date = rendered("{{ range .Messages }}{{ end }}{{ currentDate }}", kTalk);
   EXPECT_EQ(date.size(), 10u) << date;
@@ -228,14 +229,13 @@ TEST(StoredTemplate, AnswersWithinTheLimitsOfAFile) {
             "<S>one"
             "two"
             "<>three");
-  // More steps than a request's template may take, and still fewer than a file's.
-  const std::string busy =
-      "{% for a in range(5000) %}{% for b in range(600) %}{% endfor %}{% endfor %}{{ bos_token }}";
-  EXPECT_FALSE(base->with_source(busy)->render(input));
-  EXPECT_EQ(base->with_stored_source(busy)->render(input).value_or(""), "<s>");
-  EXPECT_FALSE(base->with_stored_source(
-                       "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}")
-                   ->render(input));
+  // More than a request's template may take, and still less than a file's; then more than either.
+  const auto with_text_of = [](size_t bytes) {
+    return fmt::format("{{% set x = 'a' * {} %}}{{{{ bos_token }}}}", bytes);
+  };
+  EXPECT_FALSE(base->with_source(with_text_of(20'000'000))->render(input));
+  EXPECT_EQ(base->with_stored_source(with_text_of(20'000'000))->render(input).value_or(""), "<s>");
+  EXPECT_FALSE(base->with_stored_source(with_text_of(200'000'000))->render(input));
 }
 
 TEST(StoredTemplate, WhatCannotBeReadIsNamed) {
