@@ -35,7 +35,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-LAYERS, WIDTH, HEADS, KV_HEADS, HEAD, FEED_FORWARD, VOCABULARY = 4, 256, 4, 2, 64, 512, 2048
+LAYERS, WIDTH, HEADS, KV_HEADS, HEAD, FEED_FORWARD, VOCABULARY = 6, 256, 4, 2, 64, 768, 2048
 EPSILON, ROPE_BASE = 1e-6, 1000000.0
 END = "<|endoftext|>"
 
