@@ -191,8 +191,9 @@ Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_poin
   if (slot.stored == 0) {
     slot.stored = pages_.adopt_prefix(slot.pages, slot.known());
     slot.result.prompt_reused = slot.stored;
-    slot.result.receipt.prefix_bytes_reused = bytes_held(slot.pages);
   }
+  // What was found in the cache, or a session has kept from its last request.
+  slot.result.receipt.prefix_bytes_reused = bytes_held(slot.pages);
   for (const TokenId token : slot.known()) slot.sampler->accept(token);
   slot.result.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   slot.result.seed = slot.sampler->seed();

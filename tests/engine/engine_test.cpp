@@ -227,6 +227,26 @@ TEST_P(EngineTest, PagesGivenBackAreNoEvictions) {
   EXPECT_EQ(engine->pages().evictions(), 0u);
 }
 
+TEST_P(EngineTest, SessionsReportWhatTheyKeptFromTheLastTurn) {
+  ContextParams params;
+  params.n_ctx = 512;
+  const auto engine = make(params);
+  const auto first = engine->submit_to_session(greedy(long_text(200), 10));
+  ASSERT_TRUE(first);
+  const Finish one = *drain(*engine)[*first].finish;
+  EXPECT_EQ(one.receipt.prefix_bytes_reused, 0u);
+  const auto second = engine->submit_to_session(greedy("and the", 4));
+  ASSERT_TRUE(second);
+  const Finish two = *drain(*engine)[*second].finish;
+  EXPECT_EQ(two.receipt.prefix_bytes_reused, one.receipt.kv_bytes);
+  // Its prompt is what was added, of which nothing was there.
+  EXPECT_EQ(two.prompt_reused, 0u);
+  engine->clear_session();
+  const auto third = engine->submit_to_session(greedy("something else", 4));
+  ASSERT_TRUE(third);
+  EXPECT_EQ(drain(*engine)[*third].finish->receipt.prefix_bytes_reused, 0u);
+}
+
 TEST_P(EngineTest, StopStringsAreFoundAcrossTokens) {
   ContextParams params;
   params.n_ctx = 256;
