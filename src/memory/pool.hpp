@@ -12,7 +12,7 @@ namespace mullama::memory {
 /// Who owns a byte. Every large allocation names one.
 enum class Pool : uint8_t {
   weights_mapped,  ///< Tensor data in a mapped file: shared, clean, reclaimable by the system.
-  weights,         ///< Tensor data we own: packed or copied.
+  weights,         ///< Tensor data we own: a copy of the file's, laid out as it is there.
   kv,              ///< Attention keys and values.
   recurrent,       ///< Constant-size sequence state.
   scratch,         ///< Live activations of one step.
