@@ -11,6 +11,7 @@ from pydoc_data.topics import topics
 from support import BINARY, REAL_MODEL, ProgramTest, RealModelTest
 
 GREEDY = ("--temperature", "0")
+from gguf_files import write_small_model, write_vocabulary
 
 
 class Plan(ProgramTest):
@@ -120,6 +121,32 @@ class Running(RealModelTest):
         self.assertIn("budget 20.00 MiB", error)
 
     def test_budget_refusal_says_need_budget_and_what_would_fit(self):
+class EnvironmentBudget(ProgramTest):
+    """MULLAMA_MEMORY_BUDGET holds for every command that takes memory with a model."""
+
+    def test_quantize(self):
+        write_small_model(self.folder / "x.gguf")
+        error = self.check_fails(8, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="1MiB")
+        self.assertRegex(error, r"2 threads: .*need 5\.\d+ MiB, budget 1\.00 MiB")
+        self.assertFalse((self.folder / "out.gguf").exists())
+        self.check_fails(4, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", MULLAMA_MEMORY_BUDGET="much")
+        self.check_ok("quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="8MiB")
+
+    def test_create_that_quantizes(self):
+        write_small_model(self.folder / "x.gguf")
+        (self.folder / "Modelfile").write_text("FROM ./x.gguf\n")
+        error = self.check_fails(8, "create", "small", "-q", "Q8_0", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
+        self.assertIn("budget 1.00 MiB", error)
+        self.assertEqual(self.check_ok("list", "--json").strip(), "[]")
+        self.check_ok("create", "plain", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
+
+    def test_tokenize(self):
+        write_vocabulary(self.folder / "vocab.gguf")
+        error = self.check_fails(8, "tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="4KiB")
+        self.assertRegex(error, r"need \S+ \S*B, budget 4\.00 KiB")
+        self.check_ok("tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="1MiB")
+
+
         error = self.check_fails(8, "run", REAL_MODEL, "Hi", "--ctx-size", "8192", "--memory-budget", "host=250MiB")
         self.assertRegex(error, r"need \S+ MiB, budget 250.00 MiB; this would fit: --kv-cache-type q")
 
