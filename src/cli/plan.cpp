@@ -17,6 +17,10 @@
 
 namespace mullama::cli {
 
+#include "server/http_server.hpp"
+#include "server/model_worker.hpp"
+#include "server/serve.hpp"
+#include "store/details.hpp"
 namespace {
 
 using memory::Pool;
@@ -43,6 +47,7 @@ struct Subject {
 };
 
 struct Settings {
+  store::Parameters parameters;  ///< The model's own.
   engine::LoadParams load;
   engine::ContextParams context;
   memory::Ledger ledger;  // empty but for the budget
@@ -68,6 +73,8 @@ Result<std::unique_ptr<Subject>> open_file(const std::string& name) {
 Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, quant::FileType type) {
   auto subject = std::make_unique<Subject>();
   subject->name = fmt::format("{} {}", shape.name, quant::info(type).name);
+  MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
+  subject->parameters = std::move(texts.parameters);
   MULLAMA_ASSIGN(subject->header, engine::build_header(shape, type));
   MULLAMA_ASSIGN(subject->file, gguf::File::parse_header(subject->header.bytes, subject->header.file_bytes,
                                                          std::string(shape.name)));
@@ -75,17 +82,26 @@ Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, qua
   return subject;
 }
 
-Result<Settings> settle(const PlanArguments& arguments) {
-  MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, {}));
+/// What `run` would make of the same flags and the model's own parameters.
+Result<Settings> settle(const PlanArguments& arguments, const Subject& subject) {
+  MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, subject.parameters));
   Settings settings;
   settings.load = api::to_engine(params.model);
   settings.context = api::to_engine(params.context);
-  settings.context.n_sequences = arguments.parallel;
+  settings.context.n_sequences = arguments.parallel.value_or(1);
+  if (arguments.parallel) settings.needs.runner = server::ModelWorker::plan_rows();
+  // A shape has no vocabulary to measure; a note says so.
+  if (!arguments.format.empty() && arguments.shape.empty()) {
+    MULLAMA_ASSIGN(settings.needs.format, engine::plan_format(subject.file, subject.definition, settings.load,
+                                                              settings.context.n_sequences));
+  }
   MULLAMA_ASSIGN(const memory::BudgetRequest budget, memory::parse_budget(params.memory_budget));
   MULLAMA_TRY(memory::apply_budget(settings.ledger, budget));
   MULLAMA_ASSIGN(settings.available, memory::available_memory());
   if (!arguments.available.empty()) {
     MULLAMA_ASSIGN(settings.available.bytes, parse_bytes(arguments.available));
+  MULLAMA_ASSIGN(settings.needs.sampler, resolve(arguments.sampling, subject.parameters));
+  MULLAMA_TRY(sampling::validate(settings.needs.sampler, subject.definition.program.vocabulary));
     settings.available.limited_by = "--available";
   }
   return settings;
@@ -222,7 +238,8 @@ Result<std::vector<std::unique_ptr<Subject>>> subjects_of(const PlanArguments& a
 }
 
 /// One model with one setting varied: a table of the user's guide.
-Result<std::string> table_of(const PlanArguments& arguments, Settings settings, const Subject& subject) {
+Result<std::string> table_of(const PlanArguments& arguments, const Subject& subject) {
+  MULLAMA_ASSIGN(Settings settings, settle(arguments, subject));
   std::vector<std::pair<std::string, Report>> reports;
   const auto add = [&](const Subject& with, std::string name) -> Status {
     MULLAMA_ASSIGN(Report report, report_on(with, settings, false));
@@ -263,10 +280,9 @@ Result<std::string> table_of(const PlanArguments& arguments, Settings settings, 
 }
 
 Result<int> plan(const PlanArguments& arguments) {
-  MULLAMA_ASSIGN(const Settings settings, settle(arguments));
   MULLAMA_ASSIGN(const auto subjects, subjects_of(arguments));
   if (!arguments.table.empty()) {
-    MULLAMA_ASSIGN(const std::string lines, table_of(arguments, settings, *subjects.front()));
+    MULLAMA_ASSIGN(const std::string lines, table_of(arguments, *subjects.front()));
     write_out(lines);
     return 0;
   }
@@ -300,6 +316,7 @@ void add_plan(CLI::App& app, Action& action) {
   command->add_option("--shape", arguments->shape,
                       "Plan a well-known shape without a file, such as llama-3.1-8b; 'all' for a table");
   command->add_option("--quant", arguments->quantization, "Quantization of the shape's weights")
+    MULLAMA_ASSIGN(const Settings settings, settle(arguments, *subject));
       ->capture_default_str();
   command->add_option("--parallel", arguments->parallel, "Sequences that run together")
       ->capture_default_str();

@@ -2,16 +2,19 @@
 
 import json
 import math
+import pathlib
 import re
 import resource
+import shutil
 import subprocess
+import tempfile
 import unittest
 from pydoc_data.topics import topics
 
+from gguf_files import write_small_model, write_vocabulary
 from support import BINARY, REAL_MODEL, ProgramTest, RealModelTest
 
 GREEDY = ("--temperature", "0")
-from gguf_files import write_small_model, write_vocabulary
 
 
 class Plan(ProgramTest):
@@ -69,6 +72,32 @@ class Plan(ProgramTest):
         self.assertIn("no GPU backend", self.check_ok("plan", "--shape", "llama-2-7b", "--gpu-layers", "20"))
 
 
+class EnvironmentBudget(ProgramTest):
+    """MULLAMA_MEMORY_BUDGET holds for every command that takes memory with a model."""
+
+    def test_quantize(self):
+        write_small_model(self.folder / "x.gguf")
+        error = self.check_fails(8, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="1MiB")
+        self.assertRegex(error, r"2 threads: .*need 5\.\d+ MiB, budget 1\.00 MiB")
+        self.assertFalse((self.folder / "out.gguf").exists())
+        self.check_fails(4, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", MULLAMA_MEMORY_BUDGET="much")
+        self.check_ok("quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="8MiB")
+
+    def test_create_that_quantizes(self):
+        write_small_model(self.folder / "x.gguf")
+        (self.folder / "Modelfile").write_text("FROM ./x.gguf\n")
+        error = self.check_fails(8, "create", "small", "-q", "Q8_0", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
+        self.assertIn("budget 1.00 MiB", error)
+        self.assertEqual(self.check_ok("list", "--json").strip(), "[]")
+        self.check_ok("create", "plain", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
+
+    def test_tokenize(self):
+        write_vocabulary(self.folder / "vocab.gguf")
+        error = self.check_fails(8, "tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="4KiB")
+        self.assertRegex(error, r"need \S+ \S*B, budget 4\.00 KiB")
+        self.check_ok("tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="1MiB")
+
+
 class Running(RealModelTest):
     def run_json(self, *arguments, **options):
         done = self.run_program("run", REAL_MODEL, "Hello!", "-n", "4", *GREEDY, "--json", *arguments, **options)
@@ -100,6 +129,26 @@ class Running(RealModelTest):
             held = {row["pool"]: row["bytes"] for row in process["pools"]}
             self.assertEqual({pool: count for pool, count in planned.items() if count}, held)
 
+    def test_a_plan_heeds_the_models_own_parameters_as_run_does(self):
+        with tempfile.TemporaryDirectory() as folder:
+            models = pathlib.Path(folder) / "models"
+            shutil.copytree(self.environment["MULLAMA_MODELS_DIR"], models, symlinks=True)
+            self.environment["MULLAMA_MODELS_DIR"] = str(models)
+            modelfile = (f"FROM {REAL_MODEL}\nPARAMETER num_ctx 777\nPARAMETER num_batch 96\nPARAMETER num_thread 3\n"
+                         "PARAMETER use_mmap false\n")
+            self.check_ok("create", "own", "-f", "-", text=modelfile)
+            for flags in ((), ("--ctx-size", "300")):
+                plan = json.loads(self.check_ok("plan", "own", "--json", *flags))
+                self.assertEqual((plan["context_size"], plan["batch_size"]), (300 if flags else 777, 96))
+                document = json.loads(self.check_ok("run", "own", "Hello!", "-n", "2", "--json", *flags))
+                self.assertEqual(document["memory"]["context_size"], plan["context_size"])
+                planned, peak = {}, {}
+                for row in plan["rows"]:
+                    planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+                for row in document["process"]["pools"]:
+                    peak[row["pool"]] = row["peak"]
+                self.assertEqual({pool: count for pool, count in planned.items() if count}, peak)
+
     def test_M2_what_is_beyond_the_ledger_is_small_and_explained(self):
         document, _ = self.run_json("--ctx-size", "512")
         process = document["process"]
@@ -121,32 +170,6 @@ class Running(RealModelTest):
         self.assertIn("budget 20.00 MiB", error)
 
     def test_budget_refusal_says_need_budget_and_what_would_fit(self):
-class EnvironmentBudget(ProgramTest):
-    """MULLAMA_MEMORY_BUDGET holds for every command that takes memory with a model."""
-
-    def test_quantize(self):
-        write_small_model(self.folder / "x.gguf")
-        error = self.check_fails(8, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="1MiB")
-        self.assertRegex(error, r"2 threads: .*need 5\.\d+ MiB, budget 1\.00 MiB")
-        self.assertFalse((self.folder / "out.gguf").exists())
-        self.check_fails(4, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", MULLAMA_MEMORY_BUDGET="much")
-        self.check_ok("quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="8MiB")
-
-    def test_create_that_quantizes(self):
-        write_small_model(self.folder / "x.gguf")
-        (self.folder / "Modelfile").write_text("FROM ./x.gguf\n")
-        error = self.check_fails(8, "create", "small", "-q", "Q8_0", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
-        self.assertIn("budget 1.00 MiB", error)
-        self.assertEqual(self.check_ok("list", "--json").strip(), "[]")
-        self.check_ok("create", "plain", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
-
-    def test_tokenize(self):
-        write_vocabulary(self.folder / "vocab.gguf")
-        error = self.check_fails(8, "tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="4KiB")
-        self.assertRegex(error, r"need \S+ \S*B, budget 4\.00 KiB")
-        self.check_ok("tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="1MiB")
-
-
         error = self.check_fails(8, "run", REAL_MODEL, "Hi", "--ctx-size", "8192", "--memory-budget", "host=250MiB")
         self.assertRegex(error, r"need \S+ MiB, budget 250.00 MiB; this would fit: --kv-cache-type q")
 
