@@ -9,18 +9,18 @@
 #include "cli/engine_options.hpp"
 #include "cli/format.hpp"
 #include "cli/models.hpp"
+#include "cli/run.hpp"
+#include "cli/sampling_options.hpp"
 #include "cli/terminal.hpp"
+#include "engine/answer_format.hpp"
 #include "engine/fit.hpp"
 #include "engine/known_shapes.hpp"
 #include "memory/available.hpp"
 #include "memory/budget.hpp"
+#include "store/details.hpp"
 
 namespace mullama::cli {
 
-#include "server/http_server.hpp"
-#include "server/model_worker.hpp"
-#include "server/serve.hpp"
-#include "store/details.hpp"
 namespace {
 
 using memory::Pool;
@@ -33,23 +33,26 @@ struct PlanArguments {
   uint32_t parallel = 1;
   std::string table;
   std::string available;
+  std::string format;
   bool fit = false;
   bool as_json = false;
   EngineArguments engine;
+  SamplingArguments sampling;
 };
 
 /// A model to plan: a file on disk, or the header that a known shape would have.
 struct Subject {
   std::string name;
   gguf::HeaderBuilder::Header header;
+  store::Parameters parameters;  ///< The model's own.
   gguf::File file;
   model::Definition definition;
 };
 
 struct Settings {
-  store::Parameters parameters;  ///< The model's own.
   engine::LoadParams load;
   engine::ContextParams context;
+  engine::RunNeeds needs;
   memory::Ledger ledger;  // empty but for the budget
   memory::Available available;
 };
@@ -58,13 +61,16 @@ struct Settings {
 struct Report {
   const Subject* subject;
   MemoryPlan plan;
-  int gpu_layers = 0;  // asked for
+  int gpu_layers = 0;       // asked for
+  bool restricted = false;  // answers to a format
 };
 
 Result<std::unique_ptr<Subject>> open_file(const std::string& name) {
   MULLAMA_ASSIGN(const store::StoredModel model, find_model(name, true));
   auto subject = std::make_unique<Subject>();
   subject->name = model.name;
+  MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
+  subject->parameters = std::move(texts.parameters);
   MULLAMA_ASSIGN(subject->file, gguf::File::open(model.weights));
   MULLAMA_ASSIGN(subject->definition, model::define(subject->file));
   return subject;
@@ -73,8 +79,6 @@ Result<std::unique_ptr<Subject>> open_file(const std::string& name) {
 Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, quant::FileType type) {
   auto subject = std::make_unique<Subject>();
   subject->name = fmt::format("{} {}", shape.name, quant::info(type).name);
-  MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
-  subject->parameters = std::move(texts.parameters);
   MULLAMA_ASSIGN(subject->header, engine::build_header(shape, type));
   MULLAMA_ASSIGN(subject->file, gguf::File::parse_header(subject->header.bytes, subject->header.file_bytes,
                                                          std::string(shape.name)));
@@ -86,10 +90,11 @@ Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, qua
 Result<Settings> settle(const PlanArguments& arguments, const Subject& subject) {
   MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, subject.parameters));
   Settings settings;
+  MULLAMA_ASSIGN(settings.needs.sampler, resolve(arguments.sampling, subject.parameters));
+  MULLAMA_TRY(sampling::validate(settings.needs.sampler, subject.definition.program.vocabulary));
   settings.load = api::to_engine(params.model);
   settings.context = api::to_engine(params.context);
-  settings.context.n_sequences = arguments.parallel.value_or(1);
-  if (arguments.parallel) settings.needs.runner = server::ModelWorker::plan_rows();
+  settings.context.n_sequences = arguments.parallel;
   // A shape has no vocabulary to measure; a note says so.
   if (!arguments.format.empty() && arguments.shape.empty()) {
     MULLAMA_ASSIGN(settings.needs.format, engine::plan_format(subject.file, subject.definition, settings.load,
@@ -100,8 +105,6 @@ Result<Settings> settle(const PlanArguments& arguments, const Subject& subject) 
   MULLAMA_ASSIGN(settings.available, memory::available_memory());
   if (!arguments.available.empty()) {
     MULLAMA_ASSIGN(settings.available.bytes, parse_bytes(arguments.available));
-  MULLAMA_ASSIGN(settings.needs.sampler, resolve(arguments.sampling, subject.parameters));
-  MULLAMA_TRY(sampling::validate(settings.needs.sampler, subject.definition.program.vocabulary));
     settings.available.limited_by = "--available";
   }
   return settings;
@@ -111,11 +114,11 @@ Result<Report> report_on(const Subject& subject, const Settings& settings, bool 
   engine::ContextParams context = settings.context;
   if (fit) {
     MULLAMA_ASSIGN(const auto limit, api::plan_limit(settings.ledger, settings.available));
-    MULLAMA_ASSIGN(context,
-                   engine::fit_context(subject.file, subject.definition, settings.load, context, limit));
+    MULLAMA_ASSIGN(context, engine::fit_context(subject.file, subject.definition, settings.load, context,
+                                                limit, settings.needs));
   }
   MULLAMA_ASSIGN(MemoryPlan plan, api::plan_memory(subject.file, subject.definition, settings.load, context,
-                                                   settings.ledger, settings.available));
+                                                   settings.ledger, settings.available, settings.needs));
   return Report{&subject, std::move(plan), settings.load.gpu_layers};
 }
 
@@ -142,6 +145,12 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   if (report.gpu_layers != 0) {
     lines.push_back(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU.",
                                 report.gpu_layers));
+  }
+  if (report.restricted) {
+    lines.push_back(report.subject->header.bytes.empty()
+                        ? "--format: each answer's grammar also takes states as it meets them, from 256 KiB "
+                          "on (pool runtime)."
+                        : "--format: what it adds depends on the vocabulary, which a shape does not have.");
   }
   const uint32_t trained = report.subject->definition.hparams.context;
   if (plan.context_size > trained)
@@ -280,6 +289,7 @@ Result<std::string> table_of(const PlanArguments& arguments, const Subject& subj
 }
 
 Result<int> plan(const PlanArguments& arguments) {
+  if (!arguments.format.empty()) MULLAMA_TRY(read_format(arguments.format));
   MULLAMA_ASSIGN(const auto subjects, subjects_of(arguments));
   if (!arguments.table.empty()) {
     MULLAMA_ASSIGN(const std::string lines, table_of(arguments, *subjects.front()));
@@ -288,7 +298,9 @@ Result<int> plan(const PlanArguments& arguments) {
   }
   std::vector<Report> reports;
   for (const auto& subject : subjects) {
+    MULLAMA_ASSIGN(const Settings settings, settle(arguments, *subject));
     MULLAMA_ASSIGN(Report report, report_on(*subject, settings, arguments.fit));
+    report.restricted = !arguments.format.empty();
     reports.push_back(std::move(report));
   }
   if (arguments.as_json) {
@@ -316,7 +328,6 @@ void add_plan(CLI::App& app, Action& action) {
   command->add_option("--shape", arguments->shape,
                       "Plan a well-known shape without a file, such as llama-3.1-8b; 'all' for a table");
   command->add_option("--quant", arguments->quantization, "Quantization of the shape's weights")
-    MULLAMA_ASSIGN(const Settings settings, settle(arguments, *subject));
       ->capture_default_str();
   command->add_option("--parallel", arguments->parallel, "Sequences that run together")
       ->capture_default_str();
@@ -326,13 +337,18 @@ void add_plan(CLI::App& app, Action& action) {
                       "Plan for a machine with this much memory to give, such as 16GiB");
   command->add_flag("--fit", arguments->fit, "Choose the context and KV type that fit the budget");
   command->add_flag("--json", arguments->as_json, "Print JSON");
+  command->add_option("--format", arguments->format,
+                      "What answers must be: json, or a file with a JSON Schema");
+  add_sampling_options(*command, arguments->sampling);
   add_engine_options(*command, arguments->engine);
   command->footer(
       "Examples:\n"
       "  mullama plan model.gguf --ctx-size 8192 --kv-cache-type q8_0\n"
       "  mullama plan --shape llama-3.1-8b --memory-budget 6GiB --fit\n"
       "  mullama plan --shape all --quant Q8_0\n"
-      "  mullama plan --shape llama-2-7b --table kv-cache-type\n");
+      "  mullama plan --shape llama-2-7b --table kv-cache-type\n"
+      "\nTakes the flags of run that change what is in memory, sampling's among them, and knows the "
+      "parameters of the\nmodel's own Modelfile as run does.\n");
   command->callback([&action, arguments] { action = [arguments] { return plan(*arguments); }; });
 }
 

@@ -212,13 +212,15 @@ uint64_t Plan::total() const {
 }
 
 Result<Plan> plan_run(const gguf::File& file, const model::Definition& definition, const LoadParams& load,
-                      const ContextParams& context, const sampling::SamplerParams& sampler) {
+                      const ContextParams& context, const RunNeeds& needs) {
   const unsigned threads = load.backend.threads == 0 ? ThreadTeam::default_workers() : load.backend.threads;
   Plan plan;
   MULLAMA_ASSIGN(plan.shape, shape_context(definition, context, threads));
   MULLAMA_ASSIGN(plan.model, plan_model(file, load));
   plan.context = plan_context(definition, plan.shape);
-  plan.requests = plan_requests(definition, plan.shape, sampler, plan.shape.n_sequences);
+  plan.model.insert(plan.model.end(), needs.runner.begin(), needs.runner.end());
+  plan.requests = plan_requests(definition, plan.shape, needs.sampler, plan.shape.n_sequences);
+  plan.requests.insert(plan.requests.end(), needs.format.begin(), needs.format.end());
   return plan;
 }
 

@@ -66,6 +66,22 @@ class Plan(ProgramTest):
         self.check_fails(3, "plan", "--shape", "llama-9")
         self.check_fails(4, "plan")
 
+    def test_the_sampler_asked_for_is_planned(self):
+        def output(*flags):
+            rows = self.plan("--shape", "llama-3.2-1b", "--ctx-size", "2048", *flags)["rows"]
+            return sum(row["bytes"] for row in rows if row["pool"] == "output" and "sampler" in row["why"])
+
+        plain = output()
+        self.assertLess(output("--temperature", "0"), plain)
+        self.assertGreater(output("--typical-p", "0.9"), plain)
+        self.assertGreater(output("--repeat-penalty", "1.3", "--repeat-last-n", "-1"), plain)
+        self.assertGreater(output("--dry-multiplier", "0.8", "--dry-penalty-last-n", "-1"), plain)
+        self.assertIn("top_p", self.check_fails(4, "plan", "--shape", "llama-3.2-1b", "--top-p", "7"))
+
+    def test_a_shape_says_that_it_cannot_measure_a_format(self):
+        self.assertIn("a shape does not have", self.check_ok("plan", "--shape", "llama-3.2-1b", "--format", "json"))
+        self.check_fails(4, "plan", "--shape", "llama-3.2-1b", "--format", "Modelfile")
+
     def test_X04_C18_without_a_gpu_everything_is_on_the_host(self):
         plan = self.plan("--shape", "llama-2-7b", "--gpu-layers", "20")
         self.assertEqual({row["device"] for row in plan["rows"]}, {"host"})
@@ -135,7 +151,7 @@ class Running(RealModelTest):
             shutil.copytree(self.environment["MULLAMA_MODELS_DIR"], models, symlinks=True)
             self.environment["MULLAMA_MODELS_DIR"] = str(models)
             modelfile = (f"FROM {REAL_MODEL}\nPARAMETER num_ctx 777\nPARAMETER num_batch 96\nPARAMETER num_thread 3\n"
-                         "PARAMETER use_mmap false\n")
+                         "PARAMETER use_mmap false\nPARAMETER typical_p 0.9\n")
             self.check_ok("create", "own", "-f", "-", text=modelfile)
             for flags in ((), ("--ctx-size", "300")):
                 plan = json.loads(self.check_ok("plan", "own", "--json", *flags))
@@ -148,6 +164,21 @@ class Running(RealModelTest):
                 for row in document["process"]["pools"]:
                     peak[row["pool"]] = row["peak"]
                 self.assertEqual({pool: count for pool, count in planned.items() if count}, peak)
+
+    def test_a_plan_with_a_format_counts_what_the_vocabulary_takes(self):
+        flags = ("--ctx-size", "512", *GREEDY, "--format", "json")
+        plan = json.loads(self.check_ok("plan", REAL_MODEL, "--json", *flags))
+        # Cut off or not: what counts is that it was made within a grammar.
+        document = json.loads(self.run_program("run", REAL_MODEL, "A colour, as JSON", "-n", "8", "--json", *flags).stdout)
+        planned, pools = {}, {row["pool"]: row for row in document["process"]["pools"]}
+        for row in plan["rows"]:
+            planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+        # The vocabulary stays; masks and states are gone with the answer.
+        self.assertEqual(planned["tokenizer"], pools["tokenizer"]["bytes"])
+        states = pools["runtime"]["peak"] - planned["runtime"]
+        self.assertGreaterEqual(states, 256 << 10)
+        self.assertEqual(states % (256 << 10), 0)
+        self.assertIn("grammar also takes states", self.check_ok("plan", REAL_MODEL, *flags))
 
     def test_M2_what_is_beyond_the_ledger_is_small_and_explained(self):
         document, _ = self.run_json("--ctx-size", "512")
