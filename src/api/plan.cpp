@@ -57,7 +57,7 @@ Result<MemoryPlan> plan_memory(const gguf::File& file, const model::Definition& 
   MULLAMA_ASSIGN(const auto alternatives,
                  engine::fitting_alternatives(file, definition, load, context, limit, needs));
   for (const engine::Alternative& alternative : alternatives) {
-    plan.alternatives.push_back({alternative.flags, alternative.bytes});
+    plan.alternatives.push_back({alternative.flags, alternative.total});
   }
   return plan;
 }

@@ -53,8 +53,8 @@ Status admit_run(const std::filesystem::path& weights, const Admission& asked, E
     params.context.n_ctx = context.n_ctx;
     params.context.kv_cache_type = public_type(context.key_type);
     params.context.kv_cache_type_v = public_type(context.value_type);
-    write_note(fmt::format("Chosen: --ctx-size {} --kv-cache-type {}\n", context.n_ctx,
-                           kernels::kv_type_name(context.key_type)));
+    write_note(fmt::format("Chosen: --ctx-size {} {}\n", context.n_ctx,
+                           engine::kv_type_flags(context.key_type, context.value_type)));
   }
   if (ledger.budget(memory::kHost)) return engine::admit(file, definition, load, context, limit, needs);
   MULLAMA_ASSIGN(const engine::Plan plan, engine::plan_run(file, definition, load, context, needs));

@@ -139,8 +139,9 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   const MemoryPlan& plan = report.plan;
   std::vector<std::string> lines;
   if (fitted) {
-    lines.push_back(fmt::format("Chosen: --ctx-size {} --kv-cache-type {}.", plan.context_size,
-                                to_string(plan.key_type)));
+    lines.push_back(
+        fmt::format("Chosen: --ctx-size {} {}.", plan.context_size,
+                    engine::kv_type_flags(api::to_kernel(plan.key_type), api::to_kernel(plan.value_type))));
   }
   if (report.gpu_layers != 0) {
     lines.push_back(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU.",
@@ -163,9 +164,12 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   if (!plan.fits) {
     lines.push_back(plan.alternatives.empty() ? "It does not fit, with no context at all."
                                               : "It does not fit. These would:");
+    size_t width = 44;
+    for (const PlanAlternative& alternative : plan.alternatives)
+      width = std::max(width, alternative.flags.size());
     for (const PlanAlternative& alternative : plan.alternatives) {
-      lines.push_back(fmt::format("  {:<44} {:>16} ({})", alternative.flags, grouped(alternative.bytes),
-                                  format_bytes(alternative.bytes)));
+      lines.push_back(fmt::format("  {:<{}} {:>16} ({})", alternative.flags, width,
+                                  grouped(alternative.bytes), format_bytes(alternative.bytes)));
     }
   }
   return lines;

@@ -82,14 +82,20 @@ ContextParams with_types(ContextParams context, KvType type) {
   return context;
 }
 
+std::string flags_apart(KvType key, KvType value) {
+  return fmt::format("--kv-cache-type-k {} --kv-cache-type-v {}", kernels::kv_type_name(key),
+                     kernels::kv_type_name(value));
+}
+
 std::string flags_of(const ContextParams& context, const ContextParams& asked) {
   std::string flags;
   if (context.n_ctx != asked.n_ctx) flags = fmt::format("--ctx-size {}", context.n_ctx);
-  if (context.key_type != asked.key_type || context.value_type != asked.value_type) {
-    flags += fmt::format("{}--kv-cache-type {}", flags.empty() ? "" : " ",
-                         kernels::kv_type_name(context.key_type));
-  }
-  return flags;
+  if (context.key_type == asked.key_type && context.value_type == asked.value_type) return flags;
+  if (!flags.empty()) flags += ' ';
+  // Who asked for two types has flags that come before the common one.
+  const bool apart = asked.key_type != asked.value_type;
+  return flags + (apart ? flags_apart(context.key_type, context.value_type)
+                        : kv_type_flags(context.key_type, context.value_type));
 }
 
 /// The rest of a refusal's sentence.
@@ -139,6 +145,11 @@ uint64_t counted(const Plan& plan, MappedWeights mapped) {
 
 bool streams_weights(const Plan& plan, const memory::Available& available) {
   return plan.in(memory::Pool::weights_mapped) > 0 && plan.total() > available.bytes;
+}
+
+std::string kv_type_flags(KvType key, KvType value) {
+  return key == value ? fmt::format("--kv-cache-type {}", kernels::kv_type_name(key))
+                      : flags_apart(key, value);
 }
 
 Result<std::vector<Alternative>> fitting_alternatives(const gguf::File& file,

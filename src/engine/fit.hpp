@@ -30,11 +30,14 @@ struct MemoryLimit {
 
 /// A way to run the same model in less memory.
 struct Alternative {
-  std::string flags;  ///< What to change on the command line.
+  std::string flags;  ///< What to give on the command line, in place of those flags if they are there.
   ContextParams context;
   uint64_t bytes = 0;  ///< The plan's counted total with it.
   uint64_t total = 0;  ///< All of the plan.
 };
+
+/// The flags that ask for these types of keys and values.
+[[nodiscard]] std::string kv_type_flags(kernels::KvType key, kernels::KvType value);
 
 /// What would fit into `limit`, nearest to what was asked first: the same context with smaller KV types, then
 /// the largest contexts with each type; empty if not even the smallest context fits.

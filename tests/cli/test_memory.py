@@ -46,6 +46,33 @@ class Plan(ProgramTest):
             self.assertEqual(again["total"], alternative["bytes"])
             self.assertLessEqual(again["total"], 6 << 30)
 
+    def test_alternatives_typed_plan_to_what_was_printed_for_every_pair_of_types(self):
+        types = ("f32", "f16", "bf16", "q8_0", "q4_0")
+        seen = set()
+        for limit in (("--memory-budget", "6GiB", "--available", "64GiB"), ("--available", "1500MiB")):
+            for key in types:
+                for value in types:
+                    asked = ["--kv-cache-type", key] if key == value else ["--kv-cache-type-k", key, "--kv-cache-type-v", value]
+                    command = ("--shape", "llama-3.1-8b", "--ctx-size", "65536", *limit, *asked)
+                    plan = self.plan(*command)
+                    self.assertFalse(plan["fits"])
+                    for alternative in plan["alternatives"]:
+                        flags = alternative["flags"].split()
+                        again = self.plan(*command, *flags)
+                        self.assertTrue(again["fits"], (asked, alternative))
+                        self.assertEqual(again["total"], alternative["bytes"], (asked, alternative))
+                        seen.add(flags[-2] if len(flags) > 2 else flags[0])
+        self.assertEqual(seen, {"--ctx-size", "--kv-cache-type", "--kv-cache-type-v"})
+
+    def test_fit_prints_flags_that_plan_to_what_it_chose(self):
+        for asked in ((), ("--kv-cache-type-k", "q8_0"), ("--kv-cache-type-k", "f32", "--kv-cache-type-v", "q4_0")):
+            command = ("--shape", "llama-3.1-8b", "--memory-budget", "6GiB", "--available", "64GiB", *asked)
+            chosen = re.search(r"Chosen: (--ctx-size .*)\.\n", self.check_ok("plan", *command, "--fit"))
+            again = self.plan(*command, *chosen[1].split())
+            fitted = self.plan(*command, "--fit")
+            for member in ("total", "context_size", "key_type", "value_type"):
+                self.assertEqual(again[member], fitted[member], asked)
+
     def test_fit_says_what_it_chose(self):
         text = self.check_ok("plan", "--shape", "llama-3.1-8b", "--memory-budget", "6GiB", "--available", "64GiB", "--fit")
         chosen = re.search(r"Chosen: --ctx-size (\d+) --kv-cache-type (\S+)\.", text)
