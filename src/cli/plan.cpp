@@ -17,6 +17,9 @@
 #include "engine/known_shapes.hpp"
 #include "memory/available.hpp"
 #include "memory/budget.hpp"
+#include "server/http_server.hpp"
+#include "server/model_worker.hpp"
+#include "server/serve.hpp"
 #include "store/details.hpp"
 
 namespace mullama::cli {
@@ -30,7 +33,7 @@ struct PlanArguments {
   std::string model;
   std::string shape;
   std::string quantization = "Q4_K_M";
-  uint32_t parallel = 1;
+  std::optional<uint32_t> parallel;  // as a server runs them
   std::string table;
   std::string available;
   std::string format;
@@ -63,6 +66,7 @@ struct Report {
   MemoryPlan plan;
   int gpu_layers = 0;       // asked for
   bool restricted = false;  // answers to a format
+  bool served = false;
 };
 
 Result<std::unique_ptr<Subject>> open_file(const std::string& name) {
@@ -94,7 +98,8 @@ Result<Settings> settle(const PlanArguments& arguments, const Subject& subject) 
   MULLAMA_TRY(sampling::validate(settings.needs.sampler, subject.definition.program.vocabulary));
   settings.load = api::to_engine(params.model);
   settings.context = api::to_engine(params.context);
-  settings.context.n_sequences = arguments.parallel;
+  settings.context.n_sequences = arguments.parallel.value_or(1);
+  if (arguments.parallel) settings.needs.runner = server::ModelWorker::plan_rows();
   // A shape has no vocabulary to measure; a note says so.
   if (!arguments.format.empty() && arguments.shape.empty()) {
     MULLAMA_ASSIGN(settings.needs.format, engine::plan_format(subject.file, subject.definition, settings.load,
@@ -152,6 +157,15 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
                         ? "--format: each answer's grammar also takes states as it meets them, from 256 KiB "
                           "on (pool runtime)."
                         : "--format: what it adds depends on the vocabulary, which a shape does not have.");
+  }
+  if (report.served) {
+    uint64_t bytes = 0;
+    for (const memory::PlanRow& row : server::plan_server()) bytes += row.bytes;
+    lines.push_back(fmt::format(
+        "A server takes {} beside its models, for the stacks of its threads and of {} connections; each more "
+        "takes {}.",
+        format_bytes(bytes), server::HttpServer::kKeptStacks,
+        format_bytes(server::Stack::footprint(server::HttpServer::kStackBytes))));
   }
   const uint32_t trained = report.subject->definition.hparams.context;
   if (plan.context_size > trained)
@@ -305,6 +319,7 @@ Result<int> plan(const PlanArguments& arguments) {
     MULLAMA_ASSIGN(const Settings settings, settle(arguments, *subject));
     MULLAMA_ASSIGN(Report report, report_on(*subject, settings, arguments.fit));
     report.restricted = !arguments.format.empty();
+    report.served = arguments.parallel.has_value();
     reports.push_back(std::move(report));
   }
   if (arguments.as_json) {
@@ -333,8 +348,8 @@ void add_plan(CLI::App& app, Action& action) {
                       "Plan a well-known shape without a file, such as llama-3.1-8b; 'all' for a table");
   command->add_option("--quant", arguments->quantization, "Quantization of the shape's weights")
       ->capture_default_str();
-  command->add_option("--parallel", arguments->parallel, "Sequences that run together")
-      ->capture_default_str();
+  command->add_option("--parallel", arguments->parallel,
+                      "Plan for a server that works on so many answers together");
   command->add_option("--table", arguments->table,
                       "One line for each value of kv-cache-type, ctx-size, batch-size or quant");
   command->add_option("--available", arguments->available,

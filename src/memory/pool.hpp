@@ -22,7 +22,7 @@ enum class Pool : uint8_t {
   draft,           ///< Speculation.
   adapter,         ///< LoRA.
   staging,         ///< Transfers and conversions.
-  threads,         ///< Stacks of the thread team.
+  threads,         ///< Stacks: of thread teams, and of a server's connections, models and own threads.
   runtime,         ///< The rest of our own heap.
 };
 inline constexpr size_t kPoolCount = 13;

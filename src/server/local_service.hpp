@@ -29,6 +29,9 @@ class LocalService final : public Service {
  public:
   LocalService(ServiceSettings settings, store::Store store, memory::Ledger ledger);
 
+  /// See ModelPool.
+  [[nodiscard]] Status watch_expiry() { return pool_.watch_expiry(); }
+
   Result<std::unique_ptr<Generation>> generate(GenerationRequest request) override;
   Result<Embeddings> embed(EmbedRequest request) override;
   Result<std::vector<text::TokenId>> tokenize(const std::string& model, std::string_view text,

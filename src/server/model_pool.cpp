@@ -29,6 +29,18 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
+/// What a model's worker and its sequences' samplers take, with the model's own parameters.
+engine::RunNeeds needs_of(const store::Parameters& parameters) {
+  engine::RunNeeds needs;
+  for (const auto& [name, value] : parameters) {
+    // A value that is none fails the requests, and says so there.
+    if (sampling::find_parameter(name) != nullptr)
+      static_cast<void>(sampling::set(needs.sampler, name, value));
+  }
+  needs.runner = ModelWorker::plan_rows();
+  return needs;
+}
+
 /// A model that is to be loaded: its plan is known, nothing of it is in memory.
 struct ModelPool::Candidate {
   std::string name;
@@ -63,8 +75,14 @@ class ModelPool::Place {
 };
 
 ModelPool::ModelPool(ServiceSettings settings, const store::Store& store, memory::Ledger ledger)
-    : settings_(std::move(settings)), store_(store), ledger_(std::move(ledger)) {
-  janitor_ = std::thread([this] { expire(); });
+    : settings_(std::move(settings)), store_(store), ledger_(std::move(ledger)) {}
+
+Status ModelPool::watch_expiry() {
+  MULLAMA_ASSIGN(StackThread thread,
+                 StackThread::start(ledger_, kWatchStackBytes, "the stack of the thread that unloads models",
+                                    [this] { expire(); }));
+  janitor_.emplace(std::move(thread));
+  return {};
 }
 
 ModelPool::~ModelPool() {
@@ -73,7 +91,7 @@ ModelPool::~ModelPool() {
     stopping_ = true;
   }
   changed_.notify_all();
-  janitor_.join();
+  janitor_.reset();
 }
 
 void ModelPool::log(const std::string& line) const {
@@ -115,8 +133,13 @@ Result<ModelPool::Candidate> ModelPool::prepare(const Wish& wish) const {
 Status ModelPool::make_plan(Candidate& candidate) {
   MULLAMA_ASSIGN(candidate.file, gguf::File::open(candidate.stored.weights));
   MULLAMA_ASSIGN(candidate.definition, model::define(candidate.file));
-  MULLAMA_ASSIGN(candidate.plan, engine::plan_run(candidate.file, candidate.definition,
-                                                  candidate.settings.load, candidate.settings.context));
+  return plan_as_set(candidate);
+}
+
+Status ModelPool::plan_as_set(Candidate& candidate) {
+  MULLAMA_ASSIGN(candidate.plan,
+                 engine::plan_run(candidate.file, candidate.definition, candidate.settings.load,
+                                  candidate.settings.context, needs_of(candidate.texts.parameters)));
   return {};
 }
 
@@ -157,7 +180,7 @@ Status ModelPool::check_possible(const Candidate& candidate) const {
   for (const auto& entry : entries_) limit.bytes += loaded_bytes(entry->plan, limit.mapped);
   if (departing_ > 0 || engine::counted(candidate.plan, limit.mapped) <= limit.bytes) return {};
   return engine::admit(candidate.file, candidate.definition, candidate.settings.load,
-                       candidate.settings.context, limit);
+                       candidate.settings.context, limit, needs_of(candidate.texts.parameters));
 }
 
 /// Gives up unused models until the candidate fits. `wait` if those in use have what it needs.

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/result.hpp"
@@ -17,6 +16,7 @@
 #include "server/model_worker.hpp"
 #include "server/service.hpp"
 #include "server/structured_output.hpp"
+#include "server/stack_thread.hpp"
 #include "store/details.hpp"
 #include "store/store.hpp"
 #include "text/chat/chat_template.hpp"
@@ -80,6 +80,10 @@ class ModelPool {
     Lease(Lease&& other) noexcept;
     Lease& operator=(Lease&& other) noexcept;
     Lease(const Lease&) = delete;
+  /// Starts the thread that unloads models whose time is over; without it they stay.
+  [[nodiscard]] Status watch_expiry();
+  static constexpr size_t kWatchStackBytes = Stack::kSmall;
+
     Lease& operator=(const Lease&) = delete;
     ~Lease();
     [[nodiscard]] LoadedEntry& operator*() const { return *entry_; }
@@ -129,6 +133,7 @@ class ModelPool {
   void depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std::mutex>& lock);
   [[nodiscard]] std::optional<Clock::time_point> expiry(const LoadedEntry& entry) const;
   void expire();
+  [[nodiscard]] static Status plan_as_set(Candidate& candidate);
   void log(const std::string& line) const;
 
   ServiceSettings settings_;
@@ -142,7 +147,7 @@ class ModelPool {
   std::vector<uint64_t> queue_;
   uint32_t departing_ = 0;  // models off the list whose memory is not back yet
   bool stopping_ = false;
-  std::thread janitor_;
+  std::optional<StackThread> janitor_;
 };
 
 }  // namespace mullama::server

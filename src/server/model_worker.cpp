@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
+#include "base/thread_team.hpp"
 #include "base/without_exceptions.hpp"
 
 namespace mullama::server {
@@ -20,6 +22,9 @@ uint32_t pooling_of(const gguf::File& file) {
   const auto type = file.integer_or(std::string(*architecture) + ".pooling_type", last);
   return type && (*type == mean || *type == first) ? static_cast<uint32_t>(*type) : last;
 }
+
+// It computes as the thread team's other workers do.
+constexpr size_t kStackBytes = ThreadTeam::kStackBytes;
 
 engine::Event canceled_event() {
   engine::Event event;
@@ -68,7 +73,10 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   if (params.cache_bytes < worker->shape_.kv_bytes)
     engine.pages().set_cache_limit(static_cast<uint32_t>(params.cache_bytes / block));
   worker->publish_state();
-  worker->thread_ = std::thread([self = worker.get()] { self->run(); });
+  MULLAMA_ASSIGN(StackThread thread,
+                 StackThread::start(engine.model().ledger(), kStackBytes, "the stack of a model's worker",
+                                    [self = worker.get()] { self->run(); }));
+  worker->thread_.emplace(std::move(thread));
   return worker;
 }
 
@@ -79,7 +87,12 @@ ModelWorker::~ModelWorker() {
   }
   if (engine_) engine_->cancel_all();
   news_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  thread_.reset();
+}
+
+std::vector<memory::PlanRow> ModelWorker::plan_rows() {
+  return {{memory::kHost, memory::Pool::threads, Stack::footprint(kStackBytes),
+           "the stack of the thread that runs a server's model"}};
 }
 
 Status ModelWorker::check_queue() const {

@@ -6,13 +6,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "base/result.hpp"
 #include "engine/engine.hpp"
 #include "server/service.hpp"
 
+#include "server/stack_thread.hpp"
 namespace mullama::server {
 
 /// One request's way through a worker: the events that its caller has not taken yet. Thread-safe.
@@ -58,6 +58,8 @@ class ModelWorker {
   /// Ends a request before the worker's next step; one that waits gives its place free at once. Nobody takes
   /// its events any more.
   void cancel(const std::shared_ptr<Answer>& answer) noexcept;
+  /// What start() takes beside the engine.
+  [[nodiscard]] static std::vector<memory::PlanRow> plan_rows();
   /// The pooled embedding of a text. Waits for its turn, and gives up when `client_gone`.
   [[nodiscard]] Result<std::vector<float>> embed(std::vector<text::TokenId> tokens,
                                                  const std::function<bool()>& client_gone);
@@ -115,7 +117,7 @@ class ModelWorker {
   std::deque<Job> jobs_;
   State state_;
   bool stopping_ = false;
-  std::thread thread_;
+  std::optional<StackThread> thread_;
 };
 
 }  // namespace mullama::server

@@ -15,6 +15,7 @@ struct ServerState {
   const HttpCounters* http = nullptr;  ///< Set before serving.
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   uint32_t parallel = 1;
+  std::vector<memory::PlanRow> plan;  ///< Of the server beside its models.
 };
 
 /// Ledger, budget, residency, models and uptime: what /memory answers and `daemon status` prints. Bytes.

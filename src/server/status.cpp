@@ -14,6 +14,18 @@ double uptime(const ServerState& state) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - state.started).count();
 }
 
+Json plan_json(const std::vector<memory::PlanRow>& plan) {
+  Json rows = Json::array();
+  for (const memory::PlanRow& row : plan) {
+    if (row.bytes == 0) continue;
+    rows.push_back({{"device", memory::device_name(row.device)},
+                    {"pool", memory::pool_name(row.pool)},
+                    {"bytes", row.bytes},
+                    {"why", row.why}});
+  }
+  return rows;
+}
+
 Json model_json(const RunningModel& model) {
   return {{"name", model.name},
           {"digest", model.digest},
@@ -78,6 +90,7 @@ Result<Json> memory_status(ServerState& state) {
   for (const auto& [name, value] : measured.items()) status[name] = value;
   status["models"] = std::move(models);
   status["requests"] = counters.requests.load();
+  status["plan"] = plan_json(state.plan);
   status["prefix_bytes_reused"] = counters.reused_bytes.load();
   return status;
 }
