@@ -121,6 +121,9 @@ void add_kv(const model::Definition& definition, const ContextShape& shape, std:
   uint64_t left = Buffer::footprint(shape.kv_bytes, Placement::lazy);
   const auto types = fmt::format("keys {}, values {}", kernels::kv_type_name(shape.kv.key_type),
                                  kernels::kv_type_name(shape.kv.value_type));
+  // There is no cache of prompts beside it.
+  const std::string_view reuse =
+      shape.n_sequences > 1 ? "; those that no sequence holds keep prompts for reuse" : "";
   for (uint32_t g = 0; g < program.kv_groups.size(); ++g) {
     const auto layers = std::count_if(program.kv_layers.begin(), program.kv_layers.end(),
                                       [&](const backend::KvLayer& layer) { return layer.group == g; });
@@ -133,9 +136,9 @@ void add_kv(const model::Definition& definition, const ContextShape& shape, std:
     if (bytes == 0) continue;
     const std::string kind =
         window == 0 ? std::string("full attention") : fmt::format("a window of {}", window);
-    rows.push_back(
-        {memory::kHost, Pool::kv, bytes,
-         fmt::format("{}: {} layers with {}, {} x {} cells", types, layers, kind, shape.n_sequences, cells)});
+    rows.push_back({memory::kHost, Pool::kv, bytes,
+                    fmt::format("{}: {} layers with {}, {} x {} cells{}", types, layers, kind,
+                                shape.n_sequences, cells, last ? reuse : "")});
   }
 }
 

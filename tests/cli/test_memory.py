@@ -109,6 +109,12 @@ class Plan(ProgramTest):
         self.assertIn("a shape does not have", self.check_ok("plan", "--shape", "llama-3.2-1b", "--format", "json"))
         self.check_fails(4, "plan", "--shape", "llama-3.2-1b", "--format", "Modelfile")
 
+    def test_the_kv_row_says_where_a_servers_prompt_cache_is(self):
+        why = {n: next(row["why"] for row in self.plan("--shape", "llama-3.2-1b", "--parallel", n)["rows"] if row["pool"] == "kv")
+               for n in ("1", "3")}
+        self.assertIn("keep prompts for reuse", why["3"])
+        self.assertNotIn("keep prompts for reuse", why["1"])
+
     def test_X04_C18_without_a_gpu_everything_is_on_the_host(self):
         plan = self.plan("--shape", "llama-2-7b", "--gpu-layers", "20")
         self.assertEqual({row["device"] for row in plan["rows"]}, {"host"})
