@@ -198,6 +198,7 @@ Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_poin
   slot.result.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   slot.result.seed = slot.sampler->seed();
   slot.result.receipt.peak_scratch = model_->scratch_bytes();
+  slot.result.receipt.tokens_cut = request.tokens_cut;
   slot.prompt_end = slot.count;
   slot.id = id;
   slot.request = std::move(request);
@@ -662,9 +663,9 @@ std::shared_ptr<Engine::Answering> Engine::suspend_session() {
   Slot& slot = *slots_.front();
   if (!slot.running) return nullptr;
   auto answering = std::make_shared<Answering>();
+  slot.result.receipt.pages_evicted += slot.pages.evicted - slot.evicted_before;
   std::swap(*answering, static_cast<Answering&>(slot));
   slot.running = false;
-  slot.result.receipt.pages_evicted += slot.pages.evicted - slot.evicted_before;
   // Its memory may be what is needed now.
   answering->sampler_state = answering->sampler->state();
   answering->sampler.reset();

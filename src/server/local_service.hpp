@@ -54,6 +54,8 @@ class LocalService final : public Service {
 
   [[nodiscard]] const ServiceCounters& counters() const { return counters_; }
   [[nodiscard]] memory::Ledger& ledger() { return pool_.ledger(); }
+  /// Of the last requests.
+  [[nodiscard]] const ReceiptLog& receipts() const { return pool_.receipts(); }
 
  private:
   [[nodiscard]] Result<ModelPool::Lease> acquire(const std::string& model);

@@ -204,7 +204,7 @@ Result<ModelPool::Room> ModelPool::make_room(const Candidate& candidate, std::un
   }
 }
 
-Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) const {
+Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) {
   const auto start = Clock::now();
   auto entry = std::make_shared<LoadedEntry>();
   entry->name = candidate.name;
@@ -223,7 +223,11 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) const 
   if (!answering.warning.empty()) log("Warning: " + answering.warning);
   entry->chat = std::move(answering.chat);
   entry->constraints = make_constraint_source(entry->model);
-  WorkerParams params{candidate.settings.context, settings_.cache_bytes, settings_.max_queue};
+  WorkerParams params;
+  params.context = candidate.settings.context;
+  params.cache_bytes = settings_.cache_bytes;
+  params.max_queue = settings_.max_queue;
+  params.finished = [this, name = entry->name](const engine::Finish& finish) { receipts_.add(name, finish); };
   MULLAMA_ASSIGN(entry->worker, ModelWorker::start(entry->model, params));
   log(fmt::format("loaded {} in {:.0f} ms: {} sequences of {} tokens, {}", entry->name,
                   seconds_since(start) * 1e3, entry->plan.shape.n_sequences, entry->plan.shape.n_ctx,
@@ -270,6 +274,7 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
     if (queue_.front() == ticket) {
       auto entry = find_loaded(candidate.name);
       if (entry && usable(*entry)) {
+  entry->asked_context = candidate.asked_context;
         result = lease(entry, wish, seconds_since(start));
         break;
       }
@@ -435,3 +440,5 @@ ModelPool::Lease::~Lease() {
 }
 
 }  // namespace mullama::server
+    model.pages_evicted = state.pages_evicted;
+    model.plan = entry->plan.rows();

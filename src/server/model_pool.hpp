@@ -14,6 +14,7 @@
 #include "engine/loaded_model.hpp"
 #include "memory/ledger.hpp"
 #include "server/model_worker.hpp"
+#include "server/receipts.hpp"
 #include "server/service.hpp"
 #include "server/structured_output.hpp"
 #include "server/stack_thread.hpp"
@@ -121,13 +122,14 @@ class ModelPool {
   struct Candidate;
   class Place;
   enum class Room : uint8_t { there, wait };
+  [[nodiscard]] const ReceiptLog& receipts() const { return receipts_; }
 
   [[nodiscard]] Result<Candidate> prepare(const Wish& wish) const;
   [[nodiscard]] std::shared_ptr<LoadedEntry> find_loaded(const std::string& name) const;
   [[nodiscard]] static Status make_plan(Candidate& candidate);
   [[nodiscard]] Status check_possible(const Candidate& candidate) const;
   [[nodiscard]] Result<Room> make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock);
-  [[nodiscard]] Result<std::shared_ptr<LoadedEntry>> load(Candidate candidate) const;
+  [[nodiscard]] Result<std::shared_ptr<LoadedEntry>> load(Candidate candidate);
   [[nodiscard]] Lease lease(const std::shared_ptr<LoadedEntry>& entry, const Wish& wish, double load_seconds);
   void release(std::shared_ptr<LoadedEntry> entry);
   void depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std::mutex>& lock);
@@ -148,6 +150,7 @@ class ModelPool {
   uint32_t departing_ = 0;  // models off the list whose memory is not back yet
   bool stopping_ = false;
   std::optional<StackThread> janitor_;
+  ReceiptLog receipts_;  // before the models, which write into it
 };
 
 }  // namespace mullama::server

@@ -62,6 +62,7 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   engine::Engine& engine = *worker->engine_;
   worker->shape_ = engine.shape();
   worker->max_queue_ = params.max_queue;
+  worker->finished_ = params.finished;
   worker->active_.reserve(worker->shape_.n_sequences);
   worker->starting_.reserve(worker->shape_.n_sequences);
   // A block of the cache is a page in every group.
@@ -160,7 +161,7 @@ void ModelWorker::publish_state() {
   state.running = engine_->running();
   state.kv_bytes_used = engine_->kv_bytes_used();
   state.cache_bytes = cached_bytes();
-  state.evictions = engine_->pages().evictions();
+  state.pages_evicted = engine_->pages().evictions();
   try {
     state.slots = engine_->slots();
   } catch (const std::bad_alloc&) {
@@ -248,6 +249,7 @@ void ModelWorker::dispatch(std::vector<engine::Event>& events) {
         event.finish->error = std::move(answer->failure_);
       }
       active_.erase(found);
+      if (finished_) finished_(*event.finish);
     }
     answer->give(std::move(event));
   }

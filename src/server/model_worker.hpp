@@ -42,6 +42,8 @@ struct WorkerParams {
   uint64_t cache_bytes = UINT64_MAX;  ///< KV pages kept for reuse by no sequence.
   uint32_t max_queue = 512;           ///< Requests that may wait beside those that run.
 };
+  /// Told how each request ended that the engine has seen; on the worker's thread.
+  std::function<void(const engine::Finish&)> finished;
 
 /// Runs the requests for one model in a thread of its own, which alone touches the engine. Requests start in
 /// the order in which they came. Where memory is short, one request fails; the thread itself goes on.
@@ -69,7 +71,7 @@ class ModelWorker {
     size_t waiting = 0;
     uint64_t kv_bytes_used = 0;
     uint64_t cache_bytes = 0;
-    uint64_t evictions = 0;
+    uint64_t pages_evicted = 0;
     std::vector<engine::Engine::SlotView> slots;
   };
   /// As after the last step.
@@ -112,6 +114,7 @@ class ModelWorker {
   std::vector<Job> starting_;
 
   mutable std::mutex mutex_;
+  std::function<void(const engine::Finish&)> finished_;
   std::condition_variable news_;
   std::condition_variable embedded_;
   std::deque<Job> jobs_;

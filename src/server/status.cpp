@@ -40,8 +40,10 @@ Json model_json(const RunningModel& model) {
           {"prompt_cache_bytes", model.cache_bytes},
           {"prompt_cache_limit", model.cache_limit},
           {"total_bytes", model.total_bytes},
+          {"pages_evicted", model.pages_evicted},
           {"key_type", model.key_type},
-          {"value_type", model.value_type}};
+          {"value_type", model.value_type},
+          {"plan", plan_json(model.plan)}};
 }
 
 /// A label's value: Prometheus wants backslashes, quotes and line ends escaped.
@@ -88,10 +90,11 @@ Result<Json> memory_status(ServerState& state) {
   Json status = {{"pid", ::getpid()}, {"uptime_seconds", uptime(state)}};
   const nlohmann::json measured = engine::to_json(report);
   for (const auto& [name, value] : measured.items()) status[name] = value;
+  status["plan"] = plan_json(state.plan);
   status["models"] = std::move(models);
   status["requests"] = counters.requests.load();
-  status["plan"] = plan_json(state.plan);
   status["prefix_bytes_reused"] = counters.reused_bytes.load();
+  status["receipts"] = state.service->receipts().to_json();
   return status;
 }
 

@@ -109,6 +109,84 @@ class MemoryStatus : public ::testing::Test {
   ServerState state_;
 };
 
+std::string long_text(size_t words, size_t from) {
+  std::string text;
+  for (size_t i = 0; i < words; ++i) text += "w" + std::to_string(from + i * 7 % 1000) + " ";
+  return text;
+}
+
+TEST_F(MemoryStatus, APlanWithReasonsStandsBesideEachModel) {
+  ask(request("the and", 4));
+  ask(request("the and", 4, "two"));
+  const Json status = memory();
+  ASSERT_EQ(status["models"].size(), 2u);
+  std::map<std::string, uint64_t> planned;
+  for (const Json& model : status["models"]) {
+    for (const Json& row : model["plan"]) {
+      EXPECT_FALSE(row["why"].get<std::string>().empty());
+      EXPECT_EQ(row["device"], "host");
+      if (row["why"].get<std::string>().find("sampler") == std::string::npos)
+        planned[row["pool"]] += row["bytes"].get<uint64_t>();
+    }
+  }
+  std::map<std::string, uint64_t> held;
+  for (const Json& pool : status["pools"]) {
+    if (pool["bytes"].get<uint64_t>() > 0) held[pool["pool"]] = pool["bytes"].get<uint64_t>();
+  }
+  EXPECT_EQ(planned, held);
+}
+
+TEST_F(MemoryStatus, TheLastReceiptsAreKeptAndNoMore) {
+  EXPECT_TRUE(memory_status((service(), state_))->at("receipts").empty());
+  GenerationRequest cut = request(long_text(400, 0), 2);
+  cut.truncate = true;
+  const Summary first = ask(std::move(cut));
+  EXPECT_GT(first.receipt.tokens_cut, 0u);
+  const Json one = memory()["receipts"];
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0]["model"], "one:latest");
+  EXPECT_EQ(one[0]["reason"], "length");
+  EXPECT_EQ(one[0]["kv_bytes"], first.receipt.kv_bytes);
+  EXPECT_EQ(one[0]["tokens_cut"], first.receipt.tokens_cut);
+  EXPECT_EQ(one[0]["prompt_tokens"], first.prompt_tokens);
+  for (int i = 0; i < 40; ++i) ask(request("the and in " + std::to_string(i), 1 + i % 3));
+  const Json all = memory()["receipts"];
+  ASSERT_EQ(all.size(), ReceiptLog::kKept);
+  EXPECT_EQ(all[0]["generated_tokens"], 1 + 39 % 3);
+  EXPECT_EQ(all[31]["generated_tokens"], 1 + 8 % 3);
+}
+
+// Whoever leaves has a receipt, too.
+TEST_F(MemoryStatus, ACanceledRequestLeavesItsReceipt) {
+  {
+    auto generation = service().generate(request("the and", 400));
+    ASSERT_TRUE(generation);
+    ASSERT_TRUE((*generation)->next());
+  }
+  ASSERT_TRUE(wait_until([&] { return memory()["receipts"].size() == 1; }));
+  EXPECT_EQ(memory()["receipts"][0]["reason"], "canceled");
+  EXPECT_GT(memory()["receipts"][0]["kv_bytes"], 0u);
+}
+
+TEST_F(MemoryStatus, ReceiptsOfRequestsAtOnceAddUpToTheModelsEvictions) {
+  settings_.cache_bytes = 20000;
+  context_.n_ctx = 256;
+  std::vector<std::thread> clients;
+  for (size_t client = 0; client < 4; ++client) {
+    static_cast<void>(service());
+    clients.emplace_back([this, client] {
+      for (size_t i = 0; i < 4; ++i) ask(request(long_text(10 + 7 * client, 31 * client + 111 * i), 20));
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  const Json status = memory();
+  ASSERT_EQ(status["receipts"].size(), 16u);
+  uint64_t charged = 0;
+  for (const Json& receipt : status["receipts"]) charged += receipt["pages_evicted"].get<uint64_t>();
+  EXPECT_GT(charged, 0u);
+  EXPECT_EQ(status["models"][0]["pages_evicted"], charged);
+}
+
 class Connection {
  public:
   explicit Connection(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

@@ -101,6 +101,32 @@ class Memory(unittest.TestCase):
                 self.assertTrue(server.wait_until(lambda: server.running() is None))
                 self.assertTrue(server.wait_until(lambda: pools() == before), (pools(), before))
 
+    def test_the_plans_of_server_and_model_are_what_is_held(self):
+        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "1024") as server:
+            report = server.get("/memory")[1]
+            planned = {}
+            for row in report["plan"] + report["models"][0]["plan"]:
+                self.assertTrue(row["why"])
+                if "sampler" not in row["why"]:
+                    planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+            held = {pool["pool"]: pool["bytes"] for pool in report["pools"]}
+            # Pool runtime also holds the request that asks.
+            for pool in ("weights (mapped)", "tokenizer", "threads", "kv", "scratch", "output"):
+                self.assertEqual(planned[pool], held[pool], pool)
+            # `plan` says the same beforehand, with the same reasons.
+            plan = subprocess.run([BINARY, "plan", MODEL, "--parallel", "2", "--ctx-size", "1024", "--json"], env=server.environment,
+                                  capture_output=True, check=True).stdout
+            self.assertEqual([row for row in json.loads(plan)["rows"] if row["bytes"]], report["models"][0]["plan"])
+
+    def test_receipts_are_told_newest_first(self):
+        with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "512") as server:
+            self.assertEqual(server.get("/memory")[1]["receipts"], [])
+            for tokens in (2, 3):
+                server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": tokens, "temperature": 0}})
+            receipts = server.get("/memory")[1]["receipts"]
+            self.assertEqual([receipt["generated_tokens"] for receipt in receipts], [3, 2])
+            self.assertEqual({receipt["model"] for receipt in receipts}, {MODEL})
+
     def test_keep_alive_ends(self):
         with Server("--parallel", "1", "--ctx-size", "512", "--keep-alive", "1s") as server:
             server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 2}})
