@@ -1,6 +1,7 @@
 #include "server/model_pool.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/byte_size.hpp"
 #include "store/answering.hpp"
@@ -9,6 +10,11 @@
 namespace mullama::server {
 
 namespace {
+
+// Tokens of context that a model is not to be fitted below while room can be made.
+constexpr uint32_t kEnoughContext = 8192;
+// What a fitted model leaves for each of its sequences' requests beside their plan.
+constexpr uint64_t kRequestHeap = uint64_t{2} << 20;
 
 uint64_t sum(const std::vector<memory::PlanRow>& rows) {
   uint64_t bytes = 0;
@@ -23,12 +29,6 @@ uint64_t loaded_bytes(const engine::Plan& plan, memory::MappedWeights mapped) {
   return bytes;
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-}  // namespace
-
 /// What a model's worker and its sequences' samplers take, with the model's own parameters.
 engine::RunNeeds needs_of(const store::Parameters& parameters) {
   engine::RunNeeds needs;
@@ -41,6 +41,12 @@ engine::RunNeeds needs_of(const store::Parameters& parameters) {
   return needs;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
 /// A model that is to be loaded: its plan is known, nothing of it is in memory.
 struct ModelPool::Candidate {
   std::string name;
@@ -51,6 +57,7 @@ struct ModelPool::Candidate {
   gguf::File file;
   model::Definition definition;
   engine::Plan plan;
+  uint32_t asked_context = 0;
 };
 
 /// A place in the queue of those who wait for a load, given back however the wait ends.
@@ -173,6 +180,56 @@ void ModelPool::depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std:
   changed_.notify_all();
 }
 
+/// What a model may take once those are gone that `gone` says; the others keep the right to what their
+/// requests will take.
+Result<engine::MemoryLimit> ModelPool::limit_without(
+    const std::function<bool(const LoadedEntry&)>& gone) const {
+  MULLAMA_ASSIGN(engine::MemoryLimit limit, engine::current_limit(ledger_));
+  uint64_t promised = 0;
+  for (const auto& entry : entries_) {
+    if (gone(*entry)) {
+      limit.bytes += loaded_bytes(entry->plan, limit.mapped);
+    } else {
+      promised += sum(entry->plan.requests);
+    }
+  }
+  limit.bytes -= std::min(limit.bytes, promised);
+  return limit;
+}
+
+/// Chooses context and KV type. A small context beside models that nobody uses is worth less than a larger
+/// one in their place; beside models in use, it is better than to wait.
+Status ModelPool::fit(Candidate& candidate) const {
+  const engine::ContextParams asked = candidate.settings.context;
+  const uint32_t trained = candidate.definition.hparams.context;
+  const uint32_t enough = asked.n_ctx != 0 ? asked.n_ctx : std::min(kEnoughContext, trained);
+  // A model of that name departs in any case.
+  const auto none = [&](const LoadedEntry& entry) { return entry.name == candidate.name; };
+  const auto unused = [&](const LoadedEntry& entry) { return entry.in_use == 0 || none(entry); };
+  const auto all = [](const LoadedEntry&) { return true; };
+  using Gone = std::function<bool(const LoadedEntry&)>;
+  const std::array<std::pair<Gone, uint32_t>, 3> tries{{{none, enough}, {unused, 1}, {all, 1}}};
+  Result<engine::ContextParams> fitted = asked;
+  for (const auto& [gone, least] : tries) {
+    MULLAMA_ASSIGN(engine::MemoryLimit limit, limit_without(gone));
+    // Bodies, documents and gathered answers come out of the same budget.
+    limit.bytes -= std::min(limit.bytes, kRequestHeap * asked.n_sequences);
+    fitted = engine::fit_context(candidate.file, candidate.definition, candidate.settings.load, asked, limit,
+                                 needs_of(candidate.texts.parameters));
+    if (fitted && fitted->n_ctx >= least) break;
+  }
+  if (!fitted) return tl::unexpected<Error>(std::move(fitted).error());
+  candidate.settings.context = *fitted;
+  candidate.asked_context = asked.n_ctx > fitted->n_ctx ? asked.n_ctx : 0;
+  MULLAMA_TRY(plan_as_set(candidate));
+  log(fmt::format("chose --ctx-size {} {} for {}{}", fitted->n_ctx,
+                  engine::kv_type_flags(fitted->key_type, fitted->value_type), candidate.name,
+                  candidate.asked_context == 0
+                      ? ""
+                      : fmt::format(", where {} tokens were asked for", candidate.asked_context)));
+  return {};
+}
+
 /// An error with the plan if the candidate could not be loaded even with everything else gone. Without a
 /// budget the limit is what the system has to give.
 Status ModelPool::check_possible(const Candidate& candidate) const {
@@ -187,13 +244,9 @@ Status ModelPool::check_possible(const Candidate& candidate) const {
 Result<ModelPool::Room> ModelPool::make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock) {
   while (true) {
     MULLAMA_TRY(check_possible(candidate));
-    MULLAMA_ASSIGN(const engine::MemoryLimit limit, engine::current_limit(ledger_));
-    // Loaded models keep the right to what their requests will take.
-    uint64_t promised = 0;
-    for (const auto& entry : entries_) promised += sum(entry->plan.requests);
-    const uint64_t free = limit.bytes - std::min(limit.bytes, promised);
+    MULLAMA_ASSIGN(const engine::MemoryLimit limit, limit_without([](const LoadedEntry&) { return false; }));
     const bool too_many = settings_.max_models != 0 && entries_.size() >= settings_.max_models;
-    if (engine::counted(candidate.plan, limit.mapped) <= free && !too_many) return Room::there;
+    if (engine::counted(candidate.plan, limit.mapped) <= limit.bytes && !too_many) return Room::there;
 
     std::shared_ptr<LoadedEntry> oldest;
     for (const auto& entry : entries_) {
@@ -214,6 +267,7 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) {
   entry->texts = std::move(candidate.texts);
   entry->summary = store::summarize(candidate.file);
   entry->plan = std::move(candidate.plan);
+  entry->asked_context = candidate.asked_context;
   candidate.file = gguf::File();  // its header would be in memory twice
   candidate.settings.load.warn = [this](const std::string& line) { log("Warning: " + line); };
   MULLAMA_ASSIGN(entry->model,
@@ -227,6 +281,7 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) {
   params.context = candidate.settings.context;
   params.cache_bytes = settings_.cache_bytes;
   params.max_queue = settings_.max_queue;
+  params.release_idle = settings_.release_idle;
   params.finished = [this, name = entry->name](const engine::Finish& finish) { receipts_.add(name, finish); };
   MULLAMA_ASSIGN(entry->worker, ModelWorker::start(entry->model, params));
   log(fmt::format("loaded {} in {:.0f} ms: {} sequences of {} tokens, {}", entry->name,
@@ -252,7 +307,7 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
   MULLAMA_ASSIGN(Candidate candidate, prepare(wish));
   const auto usable = [&](const LoadedEntry& entry) {
     return !entry.retiring && entry.identity == candidate.identity &&
-           (!wish.num_ctx || *wish.num_ctx <= entry.plan.shape.n_ctx);
+           (!wish.num_ctx || *wish.num_ctx <= std::max(entry.plan.shape.n_ctx, entry.asked_context));
   };
   std::unique_lock lock(mutex_);
   if (const auto entry = find_loaded(candidate.name); entry && usable(*entry) && queue_.empty())
@@ -274,15 +329,15 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
     if (queue_.front() == ticket) {
       auto entry = find_loaded(candidate.name);
       if (entry && usable(*entry)) {
-  entry->asked_context = candidate.asked_context;
         result = lease(entry, wish, seconds_since(start));
         break;
       }
       if (!planned) {
         lock.unlock();
-        const Status status = make_plan(candidate);
+        Status status = make_plan(candidate);
         lock.lock();
         planned = true;
+        if (status && settings_.fit) status = fit(candidate);
         if (!status) {
           result = tl::unexpected<Error>(status.error());
           break;
@@ -412,6 +467,8 @@ std::vector<RunningModel> ModelPool::running() const {
     model.cache_bytes = state.cache_bytes;
     model.cache_limit = entry->worker->cache_limit();
     model.total_bytes = sum(entry->plan.model) + sum(entry->plan.context);
+    model.pages_evicted = state.pages_evicted;
+    model.plan = entry->plan.rows();
     model.key_type = kernels::kv_type_name(shape.kv.key_type);
     model.value_type = kernels::kv_type_name(shape.kv.value_type);
     for (uint32_t i = 0; i < state.slots.size(); ++i) {
@@ -440,5 +497,3 @@ ModelPool::Lease::~Lease() {
 }
 
 }  // namespace mullama::server
-    model.pages_evicted = state.pages_evicted;
-    model.plan = entry->plan.rows();

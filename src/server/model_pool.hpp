@@ -16,8 +16,8 @@
 #include "server/model_worker.hpp"
 #include "server/receipts.hpp"
 #include "server/service.hpp"
-#include "server/structured_output.hpp"
 #include "server/stack_thread.hpp"
+#include "server/structured_output.hpp"
 #include "store/details.hpp"
 #include "store/store.hpp"
 #include "text/chat/chat_template.hpp"
@@ -37,8 +37,13 @@ struct ServiceSettings {
       models;  ///< --model: name, and where it is if not in the store.
   KeepAlive keep_alive;
   uint32_t max_queue = 512;
-  uint32_t max_models = 0;                 ///< 0: as many as fit.
-  uint64_t cache_bytes = UINT64_MAX;       ///< For each model.
+  uint32_t max_models = 0;            ///< 0: as many as fit.
+  uint64_t cache_bytes = UINT64_MAX;  ///< For each model.
+  /// See WorkerParams.
+  std::optional<std::chrono::milliseconds> release_idle;
+  /// Context and KV type are what fits: into what other models leave, or else into what it takes to unload
+  /// those that nobody uses. What was chosen is logged.
+  bool fit = false;
   std::chrono::seconds load_timeout{300};  ///< For other models' requests to end where their room is needed.
   std::function<void(const std::string&)> log;
 };
@@ -52,6 +57,7 @@ struct LoadedEntry {
   store::ModelTexts texts;
   store::ModelSummary summary;
   engine::Plan plan;
+  uint32_t asked_context = 0;  ///< Cells that were asked for where fewer were fitted; else 0.
   std::shared_ptr<engine::LoadedModel> model;
   std::optional<text::ChatTemplate> chat;
   std::unique_ptr<ConstraintSource> constraints;
@@ -74,6 +80,10 @@ class ModelPool {
   /// All leases must be gone.
   ~ModelPool();
 
+  /// Starts the thread that unloads models whose time is over; without it they stay.
+  [[nodiscard]] Status watch_expiry();
+  static constexpr size_t kWatchStackBytes = Stack::kSmall;
+
   /// Keeps a model in memory while it lives.
   class Lease {
    public:
@@ -81,10 +91,6 @@ class ModelPool {
     Lease(Lease&& other) noexcept;
     Lease& operator=(Lease&& other) noexcept;
     Lease(const Lease&) = delete;
-  /// Starts the thread that unloads models whose time is over; without it they stay.
-  [[nodiscard]] Status watch_expiry();
-  static constexpr size_t kWatchStackBytes = Stack::kSmall;
-
     Lease& operator=(const Lease&) = delete;
     ~Lease();
     [[nodiscard]] LoadedEntry& operator*() const { return *entry_; }
@@ -116,17 +122,21 @@ class ModelPool {
   [[nodiscard]] std::string default_model() const;
   [[nodiscard]] const ServiceSettings& settings() const { return settings_; }
   [[nodiscard]] memory::Ledger& ledger() { return ledger_; }
+  [[nodiscard]] const ReceiptLog& receipts() const { return receipts_; }
 
  private:
   using Clock = LoadedEntry::Clock;
   struct Candidate;
   class Place;
   enum class Room : uint8_t { there, wait };
-  [[nodiscard]] const ReceiptLog& receipts() const { return receipts_; }
 
   [[nodiscard]] Result<Candidate> prepare(const Wish& wish) const;
   [[nodiscard]] std::shared_ptr<LoadedEntry> find_loaded(const std::string& name) const;
   [[nodiscard]] static Status make_plan(Candidate& candidate);
+  [[nodiscard]] static Status plan_as_set(Candidate& candidate);
+  [[nodiscard]] Status fit(Candidate& candidate) const;
+  [[nodiscard]] Result<engine::MemoryLimit> limit_without(
+      const std::function<bool(const LoadedEntry&)>& gone) const;
   [[nodiscard]] Status check_possible(const Candidate& candidate) const;
   [[nodiscard]] Result<Room> make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock);
   [[nodiscard]] Result<std::shared_ptr<LoadedEntry>> load(Candidate candidate);
@@ -135,12 +145,12 @@ class ModelPool {
   void depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std::mutex>& lock);
   [[nodiscard]] std::optional<Clock::time_point> expiry(const LoadedEntry& entry) const;
   void expire();
-  [[nodiscard]] static Status plan_as_set(Candidate& candidate);
   void log(const std::string& line) const;
 
   ServiceSettings settings_;
   const store::Store& store_;
   memory::Ledger ledger_;
+  ReceiptLog receipts_;  // before the models, which write into it
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -150,7 +160,6 @@ class ModelPool {
   uint32_t departing_ = 0;  // models off the list whose memory is not back yet
   bool stopping_ = false;
   std::optional<StackThread> janitor_;
-  ReceiptLog receipts_;  // before the models, which write into it
 };
 
 }  // namespace mullama::server

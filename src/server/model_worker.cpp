@@ -63,6 +63,7 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   worker->shape_ = engine.shape();
   worker->max_queue_ = params.max_queue;
   worker->finished_ = params.finished;
+  worker->release_idle_ = params.release_idle;
   worker->active_.reserve(worker->shape_.n_sequences);
   worker->starting_.reserve(worker->shape_.n_sequences);
   // A block of the cache is a page in every group.
@@ -248,20 +249,35 @@ void ModelWorker::dispatch(std::vector<engine::Event>& events) {
         event.finish->reason = engine::FinishReason::failed;
         event.finish->error = std::move(answer->failure_);
       }
-      active_.erase(found);
       if (finished_) finished_(*event.finish);
+      active_.erase(found);
     }
     answer->give(std::move(event));
   }
   events.clear();
 }
 
+/// Returns when there are jobs or it is to stop. Where that takes long enough, idle pages go back meanwhile.
+void ModelWorker::wait_for_jobs(std::unique_lock<std::mutex>& lock) {
+  const auto ready = [&] { return stopping_ || !jobs_.empty(); };
+  if (release_idle_ && !released_ && !news_.wait_for(lock, *release_idle_, ready)) {
+    // Nobody but this thread touches the engine; who asks meanwhile only queues.
+    lock.unlock();
+    engine_->release_idle();
+    released_ = true;
+    publish_state();
+    lock.lock();
+  }
+  news_.wait(lock, ready);
+}
+
 /// Waits for something to do. The engine gets only what starts at once, so that the order of all kinds of
 /// work is kept here. False when there will be no more.
 bool ModelWorker::take_jobs() {
   std::unique_lock lock(mutex_);
-  if (engine_->idle()) news_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+  if (engine_->idle()) wait_for_jobs(lock);
   if (stopping_) return false;
+  released_ = false;
   size_t free = shape_.n_sequences - engine_->running();
   while (free > 0 && !jobs_.empty()) {
     starting_.push_back(std::move(jobs_.front()));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -11,8 +12,8 @@
 #include "base/result.hpp"
 #include "engine/engine.hpp"
 #include "server/service.hpp"
-
 #include "server/stack_thread.hpp"
+
 namespace mullama::server {
 
 /// One request's way through a worker: the events that its caller has not taken yet. Thread-safe.
@@ -41,9 +42,12 @@ struct WorkerParams {
   engine::ContextParams context;
   uint64_t cache_bytes = UINT64_MAX;  ///< KV pages kept for reuse by no sequence.
   uint32_t max_queue = 512;           ///< Requests that may wait beside those that run.
-};
+  /// How long nothing is asked of the model before the memory of KV pages that no request holds goes back to
+  /// the system, the prompt cache with it; none: it stays.
+  std::optional<std::chrono::milliseconds> release_idle;
   /// Told how each request ended that the engine has seen; on the worker's thread.
   std::function<void(const engine::Finish&)> finished;
+};
 
 /// Runs the requests for one model in a thread of its own, which alone touches the engine. Requests start in
 /// the order in which they came. Where memory is short, one request fails; the thread itself goes on.
@@ -54,14 +58,14 @@ class ModelWorker {
                                                                   const WorkerParams& params);
   /// Ends every request as canceled.
   ~ModelWorker();
+  /// What start() takes beside the engine.
+  [[nodiscard]] static std::vector<memory::PlanRow> plan_rows();
 
   /// `unavailable` if the queue is full. What the engine has against the request comes as an event.
   [[nodiscard]] Result<std::shared_ptr<Answer>> submit(engine::Request request);
   /// Ends a request before the worker's next step; one that waits gives its place free at once. Nobody takes
   /// its events any more.
   void cancel(const std::shared_ptr<Answer>& answer) noexcept;
-  /// What start() takes beside the engine.
-  [[nodiscard]] static std::vector<memory::PlanRow> plan_rows();
   /// The pooled embedding of a text. Waits for its turn, and gives up when `client_gone`.
   [[nodiscard]] Result<std::vector<float>> embed(std::vector<text::TokenId> tokens,
                                                  const std::function<bool()>& client_gone);
@@ -96,6 +100,7 @@ class ModelWorker {
   void run();
   [[nodiscard]] Status check_queue() const;
   [[nodiscard]] bool take_jobs();
+  void wait_for_jobs(std::unique_lock<std::mutex>& lock);
   void begin(Job job);
   void compute(Embedding& embedding);
   void apply_cancellations();
@@ -109,12 +114,14 @@ class ModelWorker {
   uint64_t cache_limit_ = 0;
   uint32_t max_queue_ = 0;
   uint32_t pooling_ = 0;
+  std::function<void(const engine::Finish&)> finished_;
+  std::optional<std::chrono::milliseconds> release_idle_;
+  bool released_ = true;  // of the thread: no page was written since
   // Of the thread; both have room for as many as run together from the start.
   std::vector<std::pair<engine::RequestId, std::shared_ptr<Answer>>> active_;
   std::vector<Job> starting_;
 
   mutable std::mutex mutex_;
-  std::function<void(const engine::Finish&)> finished_;
   std::condition_variable news_;
   std::condition_variable embedded_;
   std::deque<Job> jobs_;

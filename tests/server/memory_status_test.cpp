@@ -187,6 +187,109 @@ TEST_F(MemoryStatus, ReceiptsOfRequestsAtOnceAddUpToTheModelsEvictions) {
   EXPECT_EQ(status["models"][0]["pages_evicted"], charged);
 }
 
+uint64_t resident_kv(const Json& status) {
+  for (const Json& pool : status["pools"]) {
+    if (pool["pool"] == "kv") return pool["residency"]["resident"].get<uint64_t>();
+  }
+  return 0;
+}
+
+TEST_F(MemoryStatus, IdlePagesGoBackAfterTheirTimeAndAnswersGoOn) {
+  settings_.release_idle = std::chrono::milliseconds(50);
+  const Summary first = ask(request(long_text(60, 0), 8));
+  ASSERT_TRUE(wait_until([&] { return resident_kv(memory()) == 0; }));
+  EXPECT_EQ(memory()["models"][0]["prompt_cache_bytes"], 0u);
+  EXPECT_EQ(memory()["models"][0]["kv_bytes_used"], 0u);
+  // Not an eviction: nobody needed the place.
+  EXPECT_EQ(memory()["models"][0]["pages_evicted"], 0u);
+  const Summary again = ask(request(long_text(60, 0), 8));
+  EXPECT_EQ(again.tokens, first.tokens);
+  EXPECT_EQ(again.prompt_reused, 0u);
+  ASSERT_TRUE(wait_until([&] { return resident_kv(memory()) == 0; }));
+}
+
+TEST_F(MemoryStatus, WithoutReleaseIdleThePromptCacheStays) {
+  ask(request(long_text(60, 0), 8));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_GT(resident_kv(memory()), 0u);
+  EXPECT_GT(memory()["models"][0]["prompt_cache_bytes"], 0u);
+}
+
+TEST_F(MemoryStatus, FitChoosesContextAndTypeForTheBudgetAndSaysWhat) {
+  settings_.fit = true;
+  context_.n_ctx = 0;
+  // Room for the model, for requests, and for little more than a f16 cache of 4096 tokens for each sequence.
+  memory::Ledger planned;
+  const auto file = gguf::File::open(settings_.models[0].second);
+  ASSERT_TRUE(file);
+  const auto definition = model::define(*file);
+  ASSERT_TRUE(definition);
+  engine::LoadParams load;
+  load.backend.threads = 1;
+  engine::ContextParams wanted = context_;
+  wanted.n_ctx = 4096;
+  const auto plan = engine::plan_run(*file, *definition, load, wanted);
+  ASSERT_TRUE(plan);
+  const uint64_t budget = plan->total() + (uint64_t{6} << 20);
+  ledger_.set_budget(kHost, budget);
+  ask(request("the and", 4));
+  const Json model = memory()["models"][0];
+  EXPECT_NE(
+      log().find(fmt::format("chose --ctx-size {} --kv-cache-type {} for one:latest",
+                             model["context_size"].get<uint32_t>(), model["key_type"].get<std::string>())),
+      std::string::npos)
+      << log();
+  EXPECT_EQ(model["context_size"], 8192u);
+  EXPECT_NE(model["key_type"], "f16");
+  EXPECT_LE(ledger_.usage().total(kHost), budget);
+  // More than was fitted: what was chosen is not chosen again for every request that asks for it.
+  GenerationRequest large = request("the and", 4);
+  large.num_ctx = 8192;
+  ask(std::move(large));
+  const std::string before = log();
+  ask(request("in", 2));
+  EXPECT_EQ(log(), before);
+}
+
+TEST_F(MemoryStatus, AFittedModelMakesRoomRatherThanLiveInACorner) {
+  settings_.fit = true;
+  context_.n_ctx = 0;
+  context_.n_sequences = 1;
+  ask(request("the and", 2));
+  const uint64_t one = ledger_.usage().total(kHost);
+  service_.reset();
+  log_.clear();
+  ledger_.set_budget(kHost, one + (uint64_t{3} << 20));
+  ask(request("the and", 2));
+  ask(request("the and", 2, "two"));
+  const Json models = memory()["models"];
+  ASSERT_EQ(models.size(), 1u);
+  EXPECT_EQ(models[0]["name"], "two:latest");
+  EXPECT_EQ(models[0]["context_size"], 8192u);
+  EXPECT_NE(log().find("unloading one:latest"), std::string::npos) << log();
+}
+
+TEST_F(MemoryStatus, AFittedContextThatIsSmallerThanAskedIsToldAndKept) {
+  settings_.fit = true;
+  context_.n_ctx = 0;
+  context_.n_sequences = 1;
+  ask(request("the and", 2));
+  const Json all = memory()["models"][0];
+  service_.reset();
+  log_.clear();
+  // Less than a q4_0 cache of all that is asked for.
+  ledger_.set_budget(kHost, ledger_.usage().total(kHost) + all["total_bytes"].get<uint64_t>() -
+                                all["kv_bytes"].get<uint64_t>() * 4 / 5 + (uint64_t{2} << 20));
+  for (int i = 0; i < 3; ++i) {
+    GenerationRequest large = request("the and", 2);
+    large.num_ctx = 8192;
+    ask(std::move(large));
+  }
+  EXPECT_LT(memory()["models"][0]["context_size"], 8192u);
+  EXPECT_NE(log().find("where 8192 tokens were asked for"), std::string::npos) << log();
+  EXPECT_EQ(log().find("unloading"), std::string::npos) << log();
+}
+
 class Connection {
  public:
   explicit Connection(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
