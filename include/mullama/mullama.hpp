@@ -453,7 +453,7 @@ struct PlanRow {
 /// A way to run the same model in less memory.
 struct PlanAlternative {
   std::string flags;        ///< What to change, in the words of the command line.
-  std::uint64_t bytes = 0;  ///< What counts against the limit then.
+  std::uint64_t bytes = 0;  ///< The plan's total then.
 };
 
 /// Every byte that a model and one context on it will take, known before anything is loaded.

@@ -32,8 +32,9 @@ Result<engine::MemoryLimit> plan_limit(const memory::Ledger& ledger, const memor
 
 Result<MemoryPlan> plan_memory(const gguf::File& file, const model::Definition& definition,
                                const engine::LoadParams& load, const engine::ContextParams& context,
-                               const memory::Ledger& ledger, const memory::Available& available) {
-  MULLAMA_ASSIGN(const engine::Plan planned, engine::plan_run(file, definition, load, context));
+                               const memory::Ledger& ledger, const memory::Available& available,
+                               const engine::RunNeeds& needs) {
+  MULLAMA_ASSIGN(const engine::Plan planned, engine::plan_run(file, definition, load, context, needs));
   MULLAMA_ASSIGN(const engine::MemoryLimit limit, plan_limit(ledger, available));
   MemoryPlan plan;
   plan.context_size = planned.shape.n_ctx;
@@ -54,9 +55,9 @@ Result<MemoryPlan> plan_memory(const gguf::File& file, const model::Definition& 
   plan.weights_are_streamed = engine::streams_weights(planned, available);
   if (plan.fits) return plan;
   MULLAMA_ASSIGN(const auto alternatives,
-                 engine::fitting_alternatives(file, definition, load, context, limit));
+                 engine::fitting_alternatives(file, definition, load, context, limit, needs));
   for (const engine::Alternative& alternative : alternatives) {
-    plan.alternatives.push_back({alternative.flags, alternative.bytes});
+    plan.alternatives.push_back({alternative.flags, alternative.total});
   }
   return plan;
 }

@@ -17,8 +17,8 @@ namespace mullama::api {
 [[nodiscard]] Result<MemoryPlan> plan_memory(const gguf::File& file, const model::Definition& definition,
                                              const engine::LoadParams& load,
                                              const engine::ContextParams& context,
-                                             const memory::Ledger& ledger,
-                                             const memory::Available& available);
+                                             const memory::Ledger& ledger, const memory::Available& available,
+                                             const engine::RunNeeds& needs = {});
 
 [[nodiscard]] nlohmann::ordered_json to_json(const MemoryPlan& plan);
 

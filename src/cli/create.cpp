@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "api/impl.hpp"
 #include "cli/command.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/models.hpp"
@@ -37,6 +38,7 @@ void warn_about_unknown_parameters(const store::Modelfile& modelfile) {
 Result<store::Conversion> conversion(const CreateArguments& arguments, ProgressDisplay& display) {
   if (arguments.quantize.empty()) return store::Conversion();
   MULLAMA_ASSIGN(const quant::FileType type, file_type(arguments.quantize));
+  api::apply_environment_budget();
   return store::Conversion(
       [&arguments, &display, type](const fs::path& weights, const fs::path& out) -> Status {
         quant::QuantizeOptions options;

@@ -48,13 +48,7 @@ Result<Runner> make_runner(const std::shared_ptr<engine::LoadedModel>& model, co
     return runner;
   }
   runner.engine = std::move(*engine);
-  const backend::Program& program = model->definition().program;
-  for (uint32_t g = 0; g < program.kv_groups.size(); ++g) {
-    if (program.kv_groups[g].window == 0) {
-      runner.score.bytes_a_token +=
-          backend::KvStore::page_bytes(program, runner.engine->shape().kv, g) / backend::kPageTokens;
-    }
-  }
+  runner.score.bytes_a_token = token_cost(model->definition().program, runner.engine->shape().kv).bytes;
   return runner;
 }
 
@@ -116,6 +110,18 @@ bool is_quantized(KvType type) {
 
 }  // namespace
 
+TokenCost token_cost(const backend::Program& program, const backend::KvParams& kv) {
+  TokenCost growing;
+  TokenCost windowed;
+  for (uint32_t g = 0; g < program.kv_groups.size(); ++g) {
+    const uint32_t window = program.kv_groups[g].window;
+    TokenCost& cost = window == 0 ? growing : windowed;
+    cost.bytes += backend::KvStore::page_bytes(program, kv, g) / backend::kPageTokens;
+    cost.until = std::max(cost.until, window);
+  }
+  return growing.bytes > 0 ? growing : windowed;
+}
+
 std::string KvChoice::name() const {
   std::string text(kernels::kv_type_name(key));
   if (value != key) text += fmt::format("/{}", kernels::kv_type_name(value));
@@ -156,7 +162,8 @@ Result<KvComparison> compare_kv_types(const std::shared_ptr<engine::LoadedModel>
     MULLAMA_TRY(WindowRun(runners, std::move(part), positions).run());
     progress(w + 1);
   }
-  KvComparison comparison{window, positions, windows, {}};
+  KvComparison comparison{window, positions, windows, {}, 0};
+  comparison.cost_until = token_cost(model->definition().program, {}).until;
   for (Runner& runner : runners) comparison.scores.push_back(std::move(runner.score));
   return comparison;
 }

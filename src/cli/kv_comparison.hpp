@@ -25,11 +25,20 @@ struct KvChoice {
 /// f16 first: what the others are compared with.
 [[nodiscard]] std::vector<KvChoice> kv_choices();
 
+/// What one more token of context takes of a KV cache.
+struct TokenCost {
+  uint64_t bytes = 0;
+  /// 0: of the layers that see the whole context, for as long as it grows. Where no layer does, of all layers
+  /// until this many tokens fill the largest window; none after that.
+  uint32_t until = 0;
+};
+[[nodiscard]] TokenCost token_cost(const backend::Program& program, const backend::KvParams& kv);
+
 /// How one choice did in windows of one size, over the scored positions.
 struct KvScore {
   KvChoice choice;
   std::string refusal;         ///< Why this model cannot hold it; the rest is empty then.
-  uint64_t bytes_a_token = 0;  ///< KV bytes that one more token of context takes, windowed layers aside.
+  uint64_t bytes_a_token = 0;  ///< See TokenCost.
   std::vector<double> surprise;
   std::vector<double> divergence;  ///< From f16; nats.
   uint64_t same_top = 0;
@@ -44,6 +53,7 @@ struct KvComparison {
   uint32_t positions = 0;  ///< Scored at the end of each window, where its cache is fullest.
   uint64_t windows = 0;
   std::vector<KvScore> scores;
+  uint32_t cost_until = 0;  ///< TokenCost::until, which is the model's.
 };
 
 /// Reads `windows` windows of `tokens`, each into one context for every choice, side by side on one copy of

@@ -61,6 +61,7 @@ json json_of(const KvComparison& comparison) {
   }
   return {{"window", comparison.window},
           {"windows", comparison.windows},
+          {"bytes_a_token_until", comparison.cost_until == 0 ? json() : json(comparison.cost_until)},
           {"positions", comparison.windows * comparison.positions},
           {"types", types}};
 }
@@ -82,9 +83,14 @@ std::string text_of(const KvComparison& comparison) {
                     fmt::format("{:.4f}", score.perplexity()),
                     is_reference ? "reference" : std::string(verdict(score, reference))});
   }
-  return fmt::format("{} window{} of {} tokens, the last {} positions of each\n\n{}\n", comparison.windows,
-                     comparison.windows == 1 ? "" : "s", comparison.window, comparison.positions,
-                     table(rows));
+  const std::string until =
+      comparison.cost_until == 0
+          ? ""
+          : fmt::format("Bytes a token: until the attention window of {} tokens is full, and none after.\n",
+                        comparison.cost_until);
+  return fmt::format("{} window{} of {} tokens, the last {} positions of each\n\n{}{}\n", comparison.windows,
+                     comparison.windows == 1 ? "" : "s", comparison.window, comparison.positions, table(rows),
+                     until);
 }
 
 Result<int> measure(const KvQualityArguments& arguments) {
@@ -167,6 +173,8 @@ void add_kv_quality(CLI::App& app, Action& action) {
       "--ctx-size), with\n"
       "f16 and every other type side by side. Only the end of a window is scored, where its cache is "
       "fullest.\n"
+      "  bytes a token what each token adds in layers that see the whole context; where every layer has a\n"
+      "                window, in all of them until it is full\n"
       "  KL to f16     mean over positions of sum p (ln p - ln q), p with f16, q with this type; nats, +- "
       "its "
       "standard error\n"

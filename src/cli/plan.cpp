@@ -9,11 +9,18 @@
 #include "cli/engine_options.hpp"
 #include "cli/format.hpp"
 #include "cli/models.hpp"
+#include "cli/run.hpp"
+#include "cli/sampling_options.hpp"
 #include "cli/terminal.hpp"
+#include "engine/answer_format.hpp"
 #include "engine/fit.hpp"
 #include "engine/known_shapes.hpp"
 #include "memory/available.hpp"
 #include "memory/budget.hpp"
+#include "server/http_server.hpp"
+#include "server/model_worker.hpp"
+#include "server/serve.hpp"
+#include "store/details.hpp"
 
 namespace mullama::cli {
 
@@ -26,18 +33,21 @@ struct PlanArguments {
   std::string model;
   std::string shape;
   std::string quantization = "Q4_K_M";
-  uint32_t parallel = 1;
+  std::optional<uint32_t> parallel;  // as a server runs them
   std::string table;
   std::string available;
+  std::string format;
   bool fit = false;
   bool as_json = false;
   EngineArguments engine;
+  SamplingArguments sampling;
 };
 
 /// A model to plan: a file on disk, or the header that a known shape would have.
 struct Subject {
   std::string name;
   gguf::HeaderBuilder::Header header;
+  store::Parameters parameters;  ///< The model's own.
   gguf::File file;
   model::Definition definition;
 };
@@ -45,6 +55,7 @@ struct Subject {
 struct Settings {
   engine::LoadParams load;
   engine::ContextParams context;
+  engine::RunNeeds needs;
   memory::Ledger ledger;  // empty but for the budget
   memory::Available available;
 };
@@ -53,13 +64,17 @@ struct Settings {
 struct Report {
   const Subject* subject;
   MemoryPlan plan;
-  int gpu_layers = 0;  // asked for
+  int gpu_layers = 0;       // asked for
+  bool restricted = false;  // answers to a format
+  bool served = false;
 };
 
 Result<std::unique_ptr<Subject>> open_file(const std::string& name) {
   MULLAMA_ASSIGN(const store::StoredModel model, find_model(name, true));
   auto subject = std::make_unique<Subject>();
   subject->name = model.name;
+  MULLAMA_ASSIGN(store::ModelTexts texts, store::read_texts(model));
+  subject->parameters = std::move(texts.parameters);
   MULLAMA_ASSIGN(subject->file, gguf::File::open(model.weights));
   MULLAMA_ASSIGN(subject->definition, model::define(subject->file));
   return subject;
@@ -75,12 +90,21 @@ Result<std::unique_ptr<Subject>> make_shape(const engine::KnownShape& shape, qua
   return subject;
 }
 
-Result<Settings> settle(const PlanArguments& arguments) {
-  MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, {}));
+/// What `run` would make of the same flags and the model's own parameters.
+Result<Settings> settle(const PlanArguments& arguments, const Subject& subject) {
+  MULLAMA_ASSIGN(const EngineParams params, resolve(arguments.engine, subject.parameters));
   Settings settings;
+  MULLAMA_ASSIGN(settings.needs.sampler, resolve(arguments.sampling, subject.parameters));
+  MULLAMA_TRY(sampling::validate(settings.needs.sampler, subject.definition.program.vocabulary));
   settings.load = api::to_engine(params.model);
   settings.context = api::to_engine(params.context);
-  settings.context.n_sequences = arguments.parallel;
+  settings.context.n_sequences = arguments.parallel.value_or(1);
+  if (arguments.parallel) settings.needs.runner = server::ModelWorker::plan_rows();
+  // A shape has no vocabulary to measure; a note says so.
+  if (!arguments.format.empty() && arguments.shape.empty()) {
+    MULLAMA_ASSIGN(settings.needs.format, engine::plan_format(subject.file, subject.definition, settings.load,
+                                                              settings.context.n_sequences));
+  }
   MULLAMA_ASSIGN(const memory::BudgetRequest budget, memory::parse_budget(params.memory_budget));
   MULLAMA_TRY(memory::apply_budget(settings.ledger, budget));
   MULLAMA_ASSIGN(settings.available, memory::available_memory());
@@ -95,11 +119,11 @@ Result<Report> report_on(const Subject& subject, const Settings& settings, bool 
   engine::ContextParams context = settings.context;
   if (fit) {
     MULLAMA_ASSIGN(const auto limit, api::plan_limit(settings.ledger, settings.available));
-    MULLAMA_ASSIGN(context,
-                   engine::fit_context(subject.file, subject.definition, settings.load, context, limit));
+    MULLAMA_ASSIGN(context, engine::fit_context(subject.file, subject.definition, settings.load, context,
+                                                limit, settings.needs));
   }
   MULLAMA_ASSIGN(MemoryPlan plan, api::plan_memory(subject.file, subject.definition, settings.load, context,
-                                                   settings.ledger, settings.available));
+                                                   settings.ledger, settings.available, settings.needs));
   return Report{&subject, std::move(plan), settings.load.gpu_layers};
 }
 
@@ -120,12 +144,28 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   const MemoryPlan& plan = report.plan;
   std::vector<std::string> lines;
   if (fitted) {
-    lines.push_back(fmt::format("Chosen: --ctx-size {} --kv-cache-type {}.", plan.context_size,
-                                to_string(plan.key_type)));
+    lines.push_back(
+        fmt::format("Chosen: --ctx-size {} {}.", plan.context_size,
+                    engine::kv_type_flags(api::to_kernel(plan.key_type), api::to_kernel(plan.value_type))));
   }
   if (report.gpu_layers != 0) {
     lines.push_back(fmt::format("--gpu-layers {}: this build has no GPU backend; all layers run on the CPU.",
                                 report.gpu_layers));
+  }
+  if (report.restricted) {
+    lines.push_back(report.subject->header.bytes.empty()
+                        ? "--format: each answer's grammar also takes states as it meets them, from 256 KiB "
+                          "on (pool runtime)."
+                        : "--format: what it adds depends on the vocabulary, which a shape does not have.");
+  }
+  if (report.served) {
+    uint64_t bytes = 0;
+    for (const memory::PlanRow& row : server::plan_server()) bytes += row.bytes;
+    lines.push_back(fmt::format(
+        "A server takes {} beside its models, for the stacks of its threads and of {} connections; each more "
+        "takes {}.",
+        format_bytes(bytes), server::HttpServer::kKeptStacks,
+        format_bytes(server::Stack::footprint(server::HttpServer::kStackBytes))));
   }
   const uint32_t trained = report.subject->definition.hparams.context;
   if (plan.context_size > trained)
@@ -138,9 +178,12 @@ std::vector<std::string> notes(const Report& report, bool fitted) {
   if (!plan.fits) {
     lines.push_back(plan.alternatives.empty() ? "It does not fit, with no context at all."
                                               : "It does not fit. These would:");
+    size_t width = 44;
+    for (const PlanAlternative& alternative : plan.alternatives)
+      width = std::max(width, alternative.flags.size());
     for (const PlanAlternative& alternative : plan.alternatives) {
-      lines.push_back(fmt::format("  {:<44} {:>16} ({})", alternative.flags, grouped(alternative.bytes),
-                                  format_bytes(alternative.bytes)));
+      lines.push_back(fmt::format("  {:<{}} {:>16} ({})", alternative.flags, width,
+                                  grouped(alternative.bytes), format_bytes(alternative.bytes)));
     }
   }
   return lines;
@@ -222,7 +265,8 @@ Result<std::vector<std::unique_ptr<Subject>>> subjects_of(const PlanArguments& a
 }
 
 /// One model with one setting varied: a table of the user's guide.
-Result<std::string> table_of(const PlanArguments& arguments, Settings settings, const Subject& subject) {
+Result<std::string> table_of(const PlanArguments& arguments, const Subject& subject) {
+  MULLAMA_ASSIGN(Settings settings, settle(arguments, subject));
   std::vector<std::pair<std::string, Report>> reports;
   const auto add = [&](const Subject& with, std::string name) -> Status {
     MULLAMA_ASSIGN(Report report, report_on(with, settings, false));
@@ -263,16 +307,19 @@ Result<std::string> table_of(const PlanArguments& arguments, Settings settings, 
 }
 
 Result<int> plan(const PlanArguments& arguments) {
-  MULLAMA_ASSIGN(const Settings settings, settle(arguments));
+  if (!arguments.format.empty()) MULLAMA_TRY(read_format(arguments.format));
   MULLAMA_ASSIGN(const auto subjects, subjects_of(arguments));
   if (!arguments.table.empty()) {
-    MULLAMA_ASSIGN(const std::string lines, table_of(arguments, settings, *subjects.front()));
+    MULLAMA_ASSIGN(const std::string lines, table_of(arguments, *subjects.front()));
     write_out(lines);
     return 0;
   }
   std::vector<Report> reports;
   for (const auto& subject : subjects) {
+    MULLAMA_ASSIGN(const Settings settings, settle(arguments, *subject));
     MULLAMA_ASSIGN(Report report, report_on(*subject, settings, arguments.fit));
+    report.restricted = !arguments.format.empty();
+    report.served = arguments.parallel.has_value();
     reports.push_back(std::move(report));
   }
   if (arguments.as_json) {
@@ -301,21 +348,26 @@ void add_plan(CLI::App& app, Action& action) {
                       "Plan a well-known shape without a file, such as llama-3.1-8b; 'all' for a table");
   command->add_option("--quant", arguments->quantization, "Quantization of the shape's weights")
       ->capture_default_str();
-  command->add_option("--parallel", arguments->parallel, "Sequences that run together")
-      ->capture_default_str();
+  command->add_option("--parallel", arguments->parallel,
+                      "Plan for a server that works on so many answers together");
   command->add_option("--table", arguments->table,
                       "One line for each value of kv-cache-type, ctx-size, batch-size or quant");
   command->add_option("--available", arguments->available,
                       "Plan for a machine with this much memory to give, such as 16GiB");
   command->add_flag("--fit", arguments->fit, "Choose the context and KV type that fit the budget");
   command->add_flag("--json", arguments->as_json, "Print JSON");
+  command->add_option("--format", arguments->format,
+                      "What answers must be: json, or a file with a JSON Schema");
+  add_sampling_options(*command, arguments->sampling);
   add_engine_options(*command, arguments->engine);
   command->footer(
       "Examples:\n"
       "  mullama plan model.gguf --ctx-size 8192 --kv-cache-type q8_0\n"
       "  mullama plan --shape llama-3.1-8b --memory-budget 6GiB --fit\n"
       "  mullama plan --shape all --quant Q8_0\n"
-      "  mullama plan --shape llama-2-7b --table kv-cache-type\n");
+      "  mullama plan --shape llama-2-7b --table kv-cache-type\n"
+      "\nTakes the flags of run that change what is in memory, sampling's among them, and knows the "
+      "parameters of the\nmodel's own Modelfile as run does.\n");
   command->callback([&action, arguments] { action = [arguments] { return plan(*arguments); }; });
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 
+#include "api/impl.hpp"
 #include "cli/command.hpp"
 #include "cli/format.hpp"
 #include "cli/interrupt.hpp"
@@ -35,6 +36,7 @@ std::string type_names() {
 Result<int> quantize(const QuantizeArguments& arguments) {
   MULLAMA_ASSIGN(const quant::FileType type, file_type(arguments.type));
   MULLAMA_ASSIGN(const store::StoredModel model, find_model(arguments.in, arguments.quiet));
+  api::apply_environment_budget();
   const InterruptGuard guard(InterruptGuard::Heeds::interrupt_and_termination);
   ProgressDisplay display(arguments.quiet);
   quant::QuantizeOptions options;

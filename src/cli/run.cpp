@@ -42,7 +42,6 @@ struct RunArguments {
   std::string format;
   std::string think;
   std::string keep_alive;
-  SamplingArguments sampling;
   RunSettings settings;
 };
 
@@ -66,9 +65,9 @@ Result<std::string> gather_prompt(std::vector<std::string> words) {
 }
 
 /// What flags leave open is filled from the model's own parameters.
-Result<RunSettings> settle(const RunArguments& arguments, const store::Parameters& defaults) {
-  RunSettings settings = arguments.settings;
-  MULLAMA_ASSIGN(settings.sampler, resolve(arguments.sampling, defaults));
+Result<RunSettings> settle(const RunArguments& arguments, RunSettings settings,
+                           const store::Parameters& defaults) {
+  MULLAMA_ASSIGN(settings.sampler, resolve(settings.sampling, defaults));
   settings.stop = arguments.stop;
   for (const auto& [name, value] : defaults) {
     if (const auto* texts = std::get_if<std::vector<std::string>>(&value);
@@ -85,9 +84,6 @@ Result<RunSettings> settle(const RunArguments& arguments, const store::Parameter
     return fail(ErrorCode::invalid_argument, "--max-tokens must be -1 or more, not {}", settings.max_tokens);
   }
   settings.print.word_wrap = !arguments.no_word_wrap;
-  if (!arguments.format.empty()) {
-    MULLAMA_ASSIGN(settings.json_schema, read_format(arguments.format));
-  }
   return settings;
 }
 
@@ -151,10 +147,12 @@ Result<int> run(const RunArguments& arguments) {
     if (keep.after != server::KeepAlive::kForever)
       asked.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(keep.after);
   }
+  if (!arguments.format.empty()) {
+    MULLAMA_ASSIGN(asked.json_schema, read_format(arguments.format));
+  }
   MULLAMA_ASSIGN(std::unique_ptr<ChatSession> session, open_session(arguments.model, asked, arguments.quiet));
   if (arguments.system) session->set_system(*arguments.system);
-  MULLAMA_ASSIGN(RunSettings settings, settle(arguments, session->texts().parameters));
-  settings.keep_alive = asked.keep_alive;
+  MULLAMA_ASSIGN(RunSettings settings, settle(arguments, std::move(asked), session->texts().parameters));
   if (!arguments.think.empty()) {
     MULLAMA_TRY(check_think(*session, arguments.think));
     settings.think = arguments.think;
@@ -215,7 +213,11 @@ Result<std::unique_ptr<ChatSession>> open_session(const std::string& name, const
   MULLAMA_ASSIGN(EngineParams params, resolve(settings.engine, texts.parameters));
   MULLAMA_TRY(store::check_can_answer(model, texts));
   if (!params.memory_budget.empty()) set_memory_budget(params.memory_budget);
-  MULLAMA_TRY(admit_run(model.weights, settings.fit, params));
+  Admission admission;
+  admission.fit = settings.fit;
+  admission.restricted = !settings.json_schema.empty();
+  MULLAMA_ASSIGN(admission.sampler, resolve(settings.sampling, texts.parameters));
+  MULLAMA_TRY(admit_run(model.weights, admission, params));
   params.context.grow = settings.grow;
   std::unique_ptr<LocalSession> session;
   {
@@ -277,7 +279,7 @@ void add_run(CLI::App& app, Action& action) {
       "How long a conversation that waits for you keeps the model in memory, such as 5m; 0 is not at "
       "all, -1 as long as it lasts (the default)");
   command->add_flag("-q,--quiet", arguments->quiet, "No progress of pulls and loads");
-  add_sampling_options(*command, arguments->sampling);
+  add_sampling_options(*command, arguments->settings.sampling);
   add_engine_options(*command, arguments->settings.engine);
   command->add_flag("--fit", arguments->settings.fit,
                     "Choose the context and KV type that fit the budget, or the memory there is");

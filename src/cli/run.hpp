@@ -10,6 +10,7 @@
 #include "cli/answer_printer.hpp"
 #include "cli/chat_session.hpp"
 #include "cli/engine_options.hpp"
+#include "cli/sampling_options.hpp"
 #include "sampling/params.hpp"
 
 namespace mullama::cli {
@@ -17,6 +18,7 @@ namespace mullama::cli {
 /// How a run answers: set by flags, changed by the interactive prompt's /set.
 struct RunSettings {
   EngineArguments engine;
+  SamplingArguments sampling;  ///< As given; with the model's own parameters they become `sampler`.
   sampling::SamplerParams sampler;
   std::vector<std::string> stop;
   int32_t max_tokens = -1;

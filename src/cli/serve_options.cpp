@@ -138,6 +138,17 @@ void add_serve_options(CLI::App& command, ServeArguments& arguments) {
           "Most bytes of a model's KV cache to keep for prompts that begin alike; default all that is free")
       ->group(group);
   command
+      .add_flag(
+          "--fit", arguments.fit,
+          "Choose context and KV type of each model that is loaded by what fits the budget, or the memory "
+          "there is; the log says what")
+      ->group(group);
+  command
+      .add_flag("--release-idle{5s}", arguments.release_idle,
+                "Give the memory of unused KV pages back, the prompt cache with it, when a model was asked "
+                "nothing for 5s (or --release-idle=TIME)")
+      ->group(group);
+  command
       .add_option("--max-loaded-models", arguments.max_models,
                   "Models in memory at once; default as many as fit (OLLAMA_MAX_LOADED_MODELS)")
       ->group(group);
@@ -190,6 +201,17 @@ Result<server::ServeOptions> resolve(const ServeArguments& arguments) {
   }
   if (!arguments.prompt_cache.empty()) {
     MULLAMA_ASSIGN(service.cache_bytes, parse_bytes(arguments.prompt_cache));
+  }
+  service.fit = arguments.fit;
+  if (!arguments.release_idle.empty()) {
+    const auto after = server::KeepAlive::parse(arguments.release_idle);
+    if (!after) {
+      return fail(ErrorCode::invalid_argument, "--release-idle takes a time such as 5s, not '{}'",
+                  arguments.release_idle);
+    }
+    // What is longer than anybody waits is never.
+    if (after->after < std::chrono::hours(24 * 365))
+      service.release_idle = std::chrono::ceil<std::chrono::milliseconds>(after->after);
   }
   // Wrong flags are told at the start, not when the first model is asked for.
   MULLAMA_ASSIGN(const EngineParams probe, resolve(arguments.engine, {}));

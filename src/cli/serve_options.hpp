@@ -24,6 +24,8 @@ struct ServeArguments {
   std::optional<uint32_t> max_models;
   std::string keep_alive;
   std::string prompt_cache;
+  bool fit = false;
+  std::string release_idle;
   std::vector<std::string> allowed_hosts;
   std::vector<std::string> origins;
   bool allow_open = false;

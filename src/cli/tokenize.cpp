@@ -2,6 +2,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "api/impl.hpp"
 #include "cli/command.hpp"
 #include "cli/input.hpp"
 #include "cli/models.hpp"
@@ -27,8 +28,9 @@ struct TokenizeArguments {
 Result<int> tokenize(const TokenizeArguments& arguments) {
   MULLAMA_ASSIGN(const store::StoredModel model, find_model(arguments.model, false));
   MULLAMA_ASSIGN(const gguf::File file, gguf::File::open(model.weights));
-  memory::Ledger ledger;
-  MULLAMA_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::create(file, ledger, {arguments.pre}));
+  api::apply_environment_budget();
+  MULLAMA_ASSIGN(const text::Tokenizer tokenizer,
+                 text::Tokenizer::create(file, memory::Ledger::process(), {arguments.pre}));
   std::string text;
   if (arguments.words.empty() || arguments.words == std::vector<std::string>{"-"}) {
     MULLAMA_ASSIGN(text, read_stdin());

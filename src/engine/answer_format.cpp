@@ -155,4 +155,32 @@ Result<std::shared_ptr<TokenConstraint>> make_constraint(LoadedModel& model, con
   return make_constraint(model, std::move(grammar));
 }
 
+Result<std::shared_ptr<const sampling::VocabularyTrie>> make_trie(const text::Tokenizer& tokenizer,
+                                                                  uint32_t size, memory::Ledger& ledger) {
+  std::string text;
+  const auto piece = [&](sampling::TokenId token) -> std::string_view {
+    return text = grammar_text(tokenizer, token);
+  };
+  return sampling::VocabularyTrie::create(piece, size, tokenizer.end_of_generation(), ledger);
+}
+
+Result<std::vector<memory::PlanRow>> plan_format(const gguf::File& file, const model::Definition& definition,
+                                                 const LoadParams& load, uint32_t requests) {
+  using memory::kHost;
+  using memory::Pool;
+  memory::Ledger own;  // what is measured here is no part of the process's account
+  MULLAMA_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::create(file, own, load.tokenizer));
+  const uint64_t before = own.usage().in(kHost, Pool::tokenizer);
+  const uint32_t vocabulary = definition.program.vocabulary;
+  MULLAMA_ASSIGN(const auto trie, make_trie(tokenizer, vocabulary, own));
+  std::vector<memory::PlanRow> rows;
+  rows.push_back({kHost, Pool::tokenizer, own.usage().in(kHost, Pool::tokenizer) - before,
+                  "the vocabulary as grammars read it, from the first answer in a format on"});
+  rows.push_back({kHost, Pool::runtime,
+                  uint64_t{requests} * sampling::GrammarState::mask_bytes_needed(vocabulary),
+                  requests == 1 ? std::string("masks of a grammar, while it answers")
+                                : fmt::format("masks of {} grammars, while they answer", requests)});
+  return rows;
+}
+
 }  // namespace mullama::engine

@@ -52,4 +52,15 @@ struct AnswerFormat {
 [[nodiscard]] Result<std::shared_ptr<TokenConstraint>> make_constraint(LoadedModel& model,
                                                                        const AnswerFormat& format);
 
+/// The vocabulary as grammars read it; `size` is the model's.
+[[nodiscard]] Result<std::shared_ptr<const sampling::VocabularyTrie>> make_trie(
+    const text::Tokenizer& tokenizer, uint32_t size, memory::Ledger& ledger);
+
+/// Rows of what restricting `requests` answers at once takes beside them, from the header alone: it holds the
+/// vocabulary, of which the trie is made to measure it. What a grammar's states take depends on what is said
+/// and comes on top.
+[[nodiscard]] Result<std::vector<memory::PlanRow>> plan_format(const gguf::File& file,
+                                                               const model::Definition& definition,
+                                                               const LoadParams& load, uint32_t requests);
+
 }  // namespace mullama::engine

@@ -29,7 +29,7 @@ struct Engine::Answering {
   DraftLength draft_length;
   uint32_t prompt_end = 0;  ///< Tokens before generation.
   Finish result;
-  uint64_t evictions_before = 0;
+  uint64_t evicted_before = 0;  ///< Of its sequence, when it began there.
   Clock::time_point started;
   Clock::time_point prompt_done;
 };
@@ -180,23 +180,25 @@ Result<sampling::SamplerChain> Engine::make_sampler(const sampling::SamplerParam
 }
 
 Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_point submitted) {
+  slot.evicted_before = slot.pages.evicted;
   MULLAMA_ASSIGN(slot.sampler, make_sampler(request.sampler, slot.announced));
   slot.text.emplace(model_->tokenizer(), request.render_special, request.stop);
   slot.draft_length = DraftLength();
   slot.result = Finish();
   slot.result.queue_seconds = seconds_since(submitted);
-  slot.evictions_before = pages_.evictions();
   std::copy(request.prompt.begin(), request.prompt.end(), slot.tokens.begin() + slot.count);
   slot.count += static_cast<uint32_t>(request.prompt.size());
   if (slot.stored == 0) {
     slot.stored = pages_.adopt_prefix(slot.pages, slot.known());
     slot.result.prompt_reused = slot.stored;
-    slot.result.receipt.prefix_bytes_reused = bytes_held(slot.pages);
   }
+  // What was found in the cache, or a session has kept from its last request.
+  slot.result.receipt.prefix_bytes_reused = bytes_held(slot.pages);
   for (const TokenId token : slot.known()) slot.sampler->accept(token);
   slot.result.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   slot.result.seed = slot.sampler->seed();
   slot.result.receipt.peak_scratch = model_->scratch_bytes();
+  slot.result.receipt.tokens_cut = request.tokens_cut;
   slot.prompt_end = slot.count;
   slot.id = id;
   slot.request = std::move(request);
@@ -538,7 +540,13 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   result.error = std::move(error);
   if (result.generated > 0) result.generate_seconds = seconds_since(slot.prompt_done);
   result.receipt.kv_bytes = bytes_held(slot.pages);
-  result.receipt.pages_evicted = pages_.evictions() - slot.evictions_before;
+  if (!slot.session) {
+    // Before the account is closed: the pages may take the place of others in the cache.
+    pages_.release(slot.pages);
+    slot.count = 0;
+    slot.stored = 0;
+  }
+  result.receipt.pages_evicted += slot.pages.evicted - slot.evicted_before;
   event.finish = std::move(result);
   events.push_back(std::move(event));
   slot.running = false;
@@ -550,10 +558,6 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   slot.request.prompt.clear();
   slot.request.stop.clear();
   slot.result = Finish();
-  if (slot.session) return;
-  pages_.release(slot.pages);
-  slot.count = 0;
-  slot.stored = 0;
 }
 
 Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows,
@@ -659,6 +663,7 @@ std::shared_ptr<Engine::Answering> Engine::suspend_session() {
   Slot& slot = *slots_.front();
   if (!slot.running) return nullptr;
   auto answering = std::make_shared<Answering>();
+  slot.result.receipt.pages_evicted += slot.pages.evicted - slot.evicted_before;
   std::swap(*answering, static_cast<Answering&>(slot));
   slot.running = false;
   // Its memory may be what is needed now.
@@ -688,7 +693,7 @@ Status Engine::resume(Slot& slot, Answering& answering) {
   static_cast<Answering&>(slot) = std::move(answering);
   slot.announced = std::move(announced);
   slot.sampler = std::move(sampler);
-  slot.evictions_before = pages_.evictions();
+  slot.evicted_before = slot.pages.evicted;
   Receipt& receipt = slot.result.receipt;
   receipt.peak_scratch = std::max(receipt.peak_scratch, model_->scratch_bytes());
   next_id_ = std::max(next_id_, slot.id + 1);

@@ -45,6 +45,7 @@ struct Request {
   bool ignore_end_of_generation = false;
   bool render_special = false;
   uint32_t max_cells = UINT32_MAX;  ///< Of the context, less than all of it where that is smaller.
+  uint64_t tokens_cut = 0;          ///< Of the prompt before it came here, for the receipt.
   /// When the context is full, the older half of what follows so many first tokens is forgotten and the rest
   /// computed again, so that the answer can go on; none: it ends there.
   std::optional<uint32_t> shift_keep;

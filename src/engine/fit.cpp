@@ -35,18 +35,23 @@ std::vector<KvType> types_from(KvType asked) {
 class Search {
  public:
   Search(const gguf::File& file, const model::Definition& definition, const LoadParams& load,
-         MemoryLimit limit)
-      : file_(file), definition_(definition), load_(load), limit_(limit) {}
+         const RunNeeds& needs, MemoryLimit limit)
+      : file_(file), definition_(definition), load_(load), needs_(needs), limit_(limit) {}
+
+  [[nodiscard]] Result<Plan> plan(const ContextParams& context) const {
+    return plan_run(file_, definition_, load_, context, needs_);
+  }
 
   [[nodiscard]] Result<uint64_t> bytes(const ContextParams& context) const {
-    MULLAMA_ASSIGN(const Plan plan, plan_run(file_, definition_, load_, context));
+    MULLAMA_ASSIGN(const Plan plan, this->plan(context));
     return counted(plan, limit_.mapped);
   }
 
-  /// Bytes if the plan fits; nothing if it does not, or if the type cannot hold this model's heads.
-  [[nodiscard]] std::optional<uint64_t> fitting(const ContextParams& context) const {
-    const auto needed = bytes(context);
-    return needed && *needed <= limit_.bytes ? std::optional(*needed) : std::nullopt;
+  /// The plan if it fits; nothing if it does not, or if the type cannot hold this model's heads.
+  [[nodiscard]] std::optional<Plan> fitting(const ContextParams& context) const {
+    auto plan = this->plan(context);
+    if (!plan || counted(*plan, limit_.mapped) > limit_.bytes) return std::nullopt;
+    return std::move(*plan);
   }
 
   /// The largest context up to `most` that fits, in steps of kContextStep; 0 if none does.
@@ -67,6 +72,7 @@ class Search {
   const gguf::File& file_;
   const model::Definition& definition_;
   const LoadParams& load_;
+  const RunNeeds& needs_;
   MemoryLimit limit_;
 };
 
@@ -76,32 +82,41 @@ ContextParams with_types(ContextParams context, KvType type) {
   return context;
 }
 
+std::string flags_apart(KvType key, KvType value) {
+  return fmt::format("--kv-cache-type-k {} --kv-cache-type-v {}", kernels::kv_type_name(key),
+                     kernels::kv_type_name(value));
+}
+
 std::string flags_of(const ContextParams& context, const ContextParams& asked) {
   std::string flags;
   if (context.n_ctx != asked.n_ctx) flags = fmt::format("--ctx-size {}", context.n_ctx);
-  if (context.key_type != asked.key_type || context.value_type != asked.value_type) {
-    flags += fmt::format("{}--kv-cache-type {}", flags.empty() ? "" : " ",
-                         kernels::kv_type_name(context.key_type));
-  }
-  return flags;
+  if (context.key_type == asked.key_type && context.value_type == asked.value_type) return flags;
+  if (!flags.empty()) flags += ' ';
+  // Who asked for two types has flags that come before the common one.
+  const bool apart = asked.key_type != asked.value_type;
+  return flags + (apart ? flags_apart(context.key_type, context.value_type)
+                        : kv_type_flags(context.key_type, context.value_type));
 }
 
 /// The rest of a refusal's sentence.
 Result<std::string> what_would_fit(const gguf::File& file, const model::Definition& definition,
-                                   const LoadParams& load, const ContextParams& context, MemoryLimit limit) {
-  MULLAMA_ASSIGN(const auto alternatives, fitting_alternatives(file, definition, load, context, limit));
+                                   const LoadParams& load, const ContextParams& context, MemoryLimit limit,
+                                   const RunNeeds& needs) {
+  MULLAMA_ASSIGN(const auto alternatives,
+                 fitting_alternatives(file, definition, load, context, limit, needs));
   std::string advice;
   for (const Alternative& alternative : alternatives) {
     advice += fmt::format("{} {} ({})", advice.empty() ? "this would fit:" : " or", alternative.flags,
                           format_bytes(alternative.bytes));
   }
   if (!alternatives.empty()) return advice;
-  const Search search(file, definition, load, limit);
+  const Search search(file, definition, load, needs, limit);
   ContextParams smallest = context;
   smallest.n_ctx = kContextStep;
   const auto least = search.bytes(with_types(smallest, KvType::q4_0));
-  const std::string needs = least ? fmt::format("; the smallest needs {}", format_bytes(*least)) : "";
-  return fmt::format("no context fits{}, so choose a smaller model or quantization", needs);
+  const std::string smallest_needs =
+      least ? fmt::format("; the smallest needs {}", format_bytes(*least)) : "";
+  return fmt::format("no context fits{}, so choose a smaller model or quantization", smallest_needs);
 }
 
 KvType larger_type(const ContextParams& context) {
@@ -132,20 +147,27 @@ bool streams_weights(const Plan& plan, const memory::Available& available) {
   return plan.in(memory::Pool::weights_mapped) > 0 && plan.total() > available.bytes;
 }
 
+std::string kv_type_flags(KvType key, KvType value) {
+  return key == value ? fmt::format("--kv-cache-type {}", kernels::kv_type_name(key))
+                      : flags_apart(key, value);
+}
+
 Result<std::vector<Alternative>> fitting_alternatives(const gguf::File& file,
                                                       const model::Definition& definition,
                                                       const LoadParams& load, const ContextParams& context,
-                                                      MemoryLimit limit) {
-  const Search search(file, definition, load, limit);
-  MULLAMA_ASSIGN(const Plan asked, plan_run(file, definition, load, context));
+                                                      MemoryLimit limit, const RunNeeds& needs) {
+  const Search search(file, definition, load, needs, limit);
+  MULLAMA_ASSIGN(const Plan asked, search.plan(context));
   ContextParams resolved = context;
   resolved.n_ctx = asked.shape.n_ctx;
   std::vector<Alternative> alternatives;
   const auto add = [&](const ContextParams& candidate) {
-    const auto bytes = search.fitting(candidate);
+    const auto plan = search.fitting(candidate);
     std::string flags = flags_of(candidate, resolved);
-    if (bytes && !flags.empty()) alternatives.push_back({std::move(flags), candidate, *bytes});
-    return bytes.has_value();
+    if (plan && !flags.empty()) {
+      alternatives.push_back({std::move(flags), candidate, counted(*plan, limit.mapped), plan->total()});
+    }
+    return plan.has_value();
   };
   const std::vector<KvType> types = types_from(larger_type(context));
   std::vector<KvType> smaller_context;
@@ -161,8 +183,9 @@ Result<std::vector<Alternative>> fitting_alternatives(const gguf::File& file,
 }
 
 Result<ContextParams> fit_context(const gguf::File& file, const model::Definition& definition,
-                                  const LoadParams& load, const ContextParams& context, MemoryLimit limit) {
-  const Search search(file, definition, load, limit);
+                                  const LoadParams& load, const ContextParams& context, MemoryLimit limit,
+                                  const RunNeeds& needs) {
+  const Search search(file, definition, load, needs, limit);
   const uint32_t trained = definition.hparams.context;
   const uint32_t most = context.n_ctx != 0 ? context.n_ctx : trained;
   const uint32_t enough = context.n_ctx != 0 ? context.n_ctx : std::min(kEnoughContext, trained);
@@ -177,16 +200,16 @@ Result<ContextParams> fit_context(const gguf::File& file, const model::Definitio
   if (best.n_ctx > 0) return best;
   ContextParams smallest = context;
   smallest.n_ctx = std::min(kContextStep, most);
-  MULLAMA_TRY(admit(file, definition, load, smallest, limit));
+  MULLAMA_TRY(admit(file, definition, load, smallest, limit, needs));
   return smallest;
 }
 
 Status admit(const gguf::File& file, const model::Definition& definition, const LoadParams& load,
-             const ContextParams& context, MemoryLimit limit) {
-  const Search search(file, definition, load, limit);
+             const ContextParams& context, MemoryLimit limit, const RunNeeds& needs) {
+  const Search search(file, definition, load, needs, limit);
   MULLAMA_ASSIGN(const uint64_t needed, search.bytes(context));
   if (needed <= limit.bytes) return {};
-  MULLAMA_ASSIGN(const std::string advice, what_would_fit(file, definition, load, context, limit));
+  MULLAMA_ASSIGN(const std::string advice, what_would_fit(file, definition, load, context, limit, needs));
   return fail(ErrorCode::budget_exceeded,
               "insufficient memory for this model and context: need {}, budget {}; {}", format_bytes(needed),
               format_bytes(limit.bytes), advice);
@@ -203,7 +226,7 @@ Error explain_refusal(Error refusal, const LoadedModel& model, const memory::Led
     const bool counts = limit->mapped == MappedWeights::count || row.pool != memory::Pool::weights_mapped;
     limit->bytes += counts ? row.bytes : 0;
   }
-  const auto advice = what_would_fit(model.file(), model.definition(), model.params(), context, *limit);
+  const auto advice = what_would_fit(model.file(), model.definition(), model.params(), context, *limit, {});
   if (advice) refusal.message += "; " + *advice;
   return refusal;
 }

@@ -30,18 +30,20 @@ struct MemoryLimit {
 
 /// A way to run the same model in less memory.
 struct Alternative {
-  std::string flags;  ///< What to change on the command line.
+  std::string flags;  ///< What to give on the command line, in place of those flags if they are there.
   ContextParams context;
   uint64_t bytes = 0;  ///< The plan's counted total with it.
+  uint64_t total = 0;  ///< All of the plan.
 };
+
+/// The flags that ask for these types of keys and values.
+[[nodiscard]] std::string kv_type_flags(kernels::KvType key, kernels::KvType value);
 
 /// What would fit into `limit`, nearest to what was asked first: the same context with smaller KV types, then
 /// the largest contexts with each type; empty if not even the smallest context fits.
-[[nodiscard]] Result<std::vector<Alternative>> fitting_alternatives(const gguf::File& file,
-                                                                    const model::Definition& definition,
-                                                                    const LoadParams& load,
-                                                                    const ContextParams& context,
-                                                                    MemoryLimit limit);
+[[nodiscard]] Result<std::vector<Alternative>> fitting_alternatives(
+    const gguf::File& file, const model::Definition& definition, const LoadParams& load,
+    const ContextParams& context, MemoryLimit limit, const RunNeeds& needs = {});
 
 /// Chooses context and KV type within `limit`. Types are tried from the one asked for downwards (f16, q8_0,
 /// q4_0); the first with which enough tokens fit wins: those asked for, else min(8192, trained context).
@@ -49,11 +51,12 @@ struct Alternative {
 /// `budget_exceeded` if nothing fits.
 [[nodiscard]] Result<ContextParams> fit_context(const gguf::File& file, const model::Definition& definition,
                                                 const LoadParams& load, const ContextParams& context,
-                                                MemoryLimit limit);
+                                                MemoryLimit limit, const RunNeeds& needs = {});
 
 /// Refuses a plan that does not fit: need, limit, and what would fit.
 [[nodiscard]] Status admit(const gguf::File& file, const model::Definition& definition,
-                           const LoadParams& load, const ContextParams& context, MemoryLimit limit);
+                           const LoadParams& load, const ContextParams& context, MemoryLimit limit,
+                           const RunNeeds& needs = {});
 
 /// Adds to the ledger's refusal of a context on a loaded model what would fit instead.
 [[nodiscard]] Error explain_refusal(Error refusal, const LoadedModel& model, const memory::Ledger& ledger,

@@ -134,17 +134,22 @@ void KvPages::unpublish(uint32_t group, uint32_t page) {
   }
 }
 
-void KvPages::evict_oldest(uint32_t group) {
+void KvPages::drop_oldest(uint32_t group) {
   const uint32_t page = groups_[group].oldest;
   unlink_cached(groups_[group], page);
   unpublish(group, page);
   push_free(groups_[group], page);
-  ++evictions_;
 }
 
-uint32_t KvPages::acquire(uint32_t group) {
+void KvPages::evict_oldest(SequencePages& sequence, uint32_t group) {
+  drop_oldest(group);
+  ++evictions_;
+  ++sequence.evicted;
+}
+
+uint32_t KvPages::acquire(SequencePages& sequence, uint32_t group) {
   Group& from = groups_[group];
-  if (from.first_free == kNone && from.oldest != kNone) evict_oldest(group);
+  if (from.first_free == kNone && from.oldest != kNone) evict_oldest(sequence, group);
   const uint32_t page = from.first_free;
   if (page == kNone) return kNone;
   from.first_free = from.pages[page].newer;
@@ -159,7 +164,7 @@ void KvPages::hold(uint32_t group, uint32_t page) {
   if (entry.references++ == 0) unlink_cached(groups_[group], page);
 }
 
-void KvPages::let_go(uint32_t group, uint32_t page) {
+void KvPages::let_go(SequencePages& sequence, uint32_t group, uint32_t page) {
   Group& from = groups_[group];
   Page& entry = from.pages[page];
   if (--entry.references > 0) return;
@@ -168,7 +173,7 @@ void KvPages::let_go(uint32_t group, uint32_t page) {
     return;
   }
   push_cached(from, page);
-  if (group == 0 && from.cached > cache_limit_) evict_oldest(0);
+  if (group == 0 && from.cached > cache_limit_) evict_oldest(sequence, 0);
 }
 
 Status KvPages::extend(SequencePages& sequence, uint32_t begin, uint32_t end, backend::KvStore& kv) {
@@ -182,11 +187,11 @@ Status KvPages::extend(SequencePages& sequence, uint32_t begin, uint32_t end, ba
       uint32_t& entry = table.entries[first_page - table.first];
       const Page& page = groups_[g].pages[entry];
       if (page.references > 1) {
-        const uint32_t copy = acquire(g);
+        const uint32_t copy = acquire(sequence, g);
         if (copy == kNone)
           return fail(ErrorCode::context_full, "the KV cache has no page left to copy a shared one to");
         kv.copy_page(g, entry, copy);
-        let_go(g, entry);
+        let_go(sequence, g, entry);
         entry = copy;
       } else {
         unpublish(g, entry);
@@ -194,9 +199,9 @@ Status KvPages::extend(SequencePages& sequence, uint32_t begin, uint32_t end, ba
     }
     const uint32_t before = table.count;
     while (table.first + table.count < end_page) {
-      const uint32_t page = table.count < table.entries.size() ? acquire(g) : kNone;
+      const uint32_t page = table.count < table.entries.size() ? acquire(sequence, g) : kNone;
       if (page == kNone) {
-        while (table.count > before) let_go(g, table.entries[--table.count]);
+        while (table.count > before) let_go(sequence, g, table.entries[--table.count]);
         return fail(ErrorCode::context_full, "the KV cache is full: all {} pages of group {} are in use",
                     groups_[g].pages.size(), g);
       }
@@ -214,7 +219,7 @@ void KvPages::slide_windows(SequencePages& sequence, uint32_t next) {
         std::min(first_visible(next, groups_[g].window) / kPageTokens, table.first + table.count);
     if (keep <= table.first) continue;
     const uint32_t drop = keep - table.first;
-    for (uint32_t i = 0; i < drop; ++i) let_go(g, table.entries[i]);
+    for (uint32_t i = 0; i < drop; ++i) let_go(sequence, g, table.entries[i]);
     std::copy(table.entries.begin() + drop, table.entries.begin() + table.count, table.entries.begin());
     table.first = keep;
     table.count -= drop;
@@ -229,7 +234,8 @@ bool KvPages::truncate(SequencePages& sequence, uint32_t end) {
   const auto end_page = static_cast<uint32_t>(ceil_div(end, kPageTokens));
   for (uint32_t g = 0; g < groups_.size(); ++g) {
     SequencePages::Table& table = sequence.tables[g];
-    while (table.count > 0 && table.first + table.count > end_page) let_go(g, table.entries[--table.count]);
+    while (table.count > 0 && table.first + table.count > end_page)
+      let_go(sequence, g, table.entries[--table.count]);
     if (table.count == 0) table.first = 0;
   }
   return true;
@@ -311,14 +317,14 @@ void KvPages::release(SequencePages& sequence) {
   // Last page first, so that the end of a prefix ages out before its start.
   for (uint32_t g = static_cast<uint32_t>(groups_.size()); g-- > 0;) {
     SequencePages::Table& table = sequence.tables[g];
-    while (table.count > 0) let_go(g, table.entries[--table.count]);
+    while (table.count > 0) let_go(sequence, g, table.entries[--table.count]);
     table.first = 0;
   }
 }
 
 void KvPages::drop_cached(backend::KvStore& kv) {
   for (uint32_t g = 0; g < groups_.size(); ++g) {
-    while (groups_[g].oldest != kNone) evict_oldest(g);
+    while (groups_[g].oldest != kNone) drop_oldest(g);
   }
   release_idle(kv);
 }

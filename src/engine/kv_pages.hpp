@@ -27,6 +27,7 @@ struct SequencePages {
     [[nodiscard]] std::span<const uint32_t> pages() const { return entries.first(count); }
   };
   std::array<Table, kMaxKvGroups> tables;
+  uint64_t evicted = 0;  ///< Cached pages that have made room for this sequence's.
 };
 
 /// Which pages of a KvStore are whose. Pages are counted references: sequences with the same prefix share its
@@ -69,7 +70,8 @@ class KvPages {
   /// Gives all pages back; published ones stay cached.
   void release(SequencePages& sequence);
 
-  /// Forgets every cached page that no sequence holds and returns its physical memory to the system.
+  /// Forgets every cached page that no sequence holds and returns its physical memory to the system. These
+  /// are no evictions: nothing needed their place.
   void drop_cached(backend::KvStore& kv);
   /// Returns the physical memory of free pages to the system.
   void release_idle(backend::KvStore& kv) const;
@@ -88,6 +90,7 @@ class KvPages {
     uint32_t free = 0;
   };
   [[nodiscard]] Counts counts(uint32_t group) const;
+  /// Cached pages that made room for others: the sum of what sequences were charged with.
   [[nodiscard]] uint64_t evictions() const { return evictions_; }
 
  private:
@@ -117,13 +120,14 @@ class KvPages {
     uint32_t cached = 0;
   };
 
-  [[nodiscard]] uint32_t acquire(uint32_t group);
+  [[nodiscard]] uint32_t acquire(SequencePages& sequence, uint32_t group);
   void hold(uint32_t group, uint32_t page);
-  void let_go(uint32_t group, uint32_t page);
+  void let_go(SequencePages& sequence, uint32_t group, uint32_t page);
   void push_cached(Group& group, uint32_t page);
   void unlink_cached(Group& group, uint32_t page);
   void push_free(Group& group, uint32_t page);
-  void evict_oldest(uint32_t group);
+  void evict_oldest(SequencePages& sequence, uint32_t group);
+  void drop_oldest(uint32_t group);
   void unpublish(uint32_t group, uint32_t page);
   [[nodiscard]] uint32_t bucket_of(uint64_t parent_serial, std::span<const TokenId> tokens) const;
   [[nodiscard]] uint32_t find_block(uint64_t parent_serial, std::span<const TokenId> tokens) const;

@@ -125,14 +125,9 @@ Status LoadedModel::lock_weights() {
 Result<std::shared_ptr<const sampling::VocabularyTrie>> LoadedModel::vocabulary_trie() {
   const std::lock_guard lock(trie_mutex_);
   if (trie_) return trie_;
-  std::string text;
-  const auto piece = [&](sampling::TokenId token) -> std::string_view {
-    return text = grammar_text(*tokenizer_, token);
-  };
   const auto size =
       has_weights() ? definition_.program.vocabulary : static_cast<uint32_t>(tokenizer_->vocab_size());
-  MULLAMA_ASSIGN(trie_,
-                 sampling::VocabularyTrie::create(piece, size, tokenizer_->end_of_generation(), ledger_));
+  MULLAMA_ASSIGN(trie_, make_trie(*tokenizer_, size, ledger_));
   return trie_;
 }
 

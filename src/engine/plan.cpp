@@ -121,6 +121,9 @@ void add_kv(const model::Definition& definition, const ContextShape& shape, std:
   uint64_t left = Buffer::footprint(shape.kv_bytes, Placement::lazy);
   const auto types = fmt::format("keys {}, values {}", kernels::kv_type_name(shape.kv.key_type),
                                  kernels::kv_type_name(shape.kv.value_type));
+  // There is no cache of prompts beside it.
+  const std::string_view reuse =
+      shape.n_sequences > 1 ? "; those that no sequence holds keep prompts for reuse" : "";
   for (uint32_t g = 0; g < program.kv_groups.size(); ++g) {
     const auto layers = std::count_if(program.kv_layers.begin(), program.kv_layers.end(),
                                       [&](const backend::KvLayer& layer) { return layer.group == g; });
@@ -133,9 +136,9 @@ void add_kv(const model::Definition& definition, const ContextShape& shape, std:
     if (bytes == 0) continue;
     const std::string kind =
         window == 0 ? std::string("full attention") : fmt::format("a window of {}", window);
-    rows.push_back(
-        {memory::kHost, Pool::kv, bytes,
-         fmt::format("{}: {} layers with {}, {} x {} cells", types, layers, kind, shape.n_sequences, cells)});
+    rows.push_back({memory::kHost, Pool::kv, bytes,
+                    fmt::format("{}: {} layers with {}, {} x {} cells{}", types, layers, kind,
+                                shape.n_sequences, cells, last ? reuse : "")});
   }
 }
 
@@ -212,13 +215,15 @@ uint64_t Plan::total() const {
 }
 
 Result<Plan> plan_run(const gguf::File& file, const model::Definition& definition, const LoadParams& load,
-                      const ContextParams& context, const sampling::SamplerParams& sampler) {
+                      const ContextParams& context, const RunNeeds& needs) {
   const unsigned threads = load.backend.threads == 0 ? ThreadTeam::default_workers() : load.backend.threads;
   Plan plan;
   MULLAMA_ASSIGN(plan.shape, shape_context(definition, context, threads));
   MULLAMA_ASSIGN(plan.model, plan_model(file, load));
   plan.context = plan_context(definition, plan.shape);
-  plan.requests = plan_requests(definition, plan.shape, sampler, plan.shape.n_sequences);
+  plan.model.insert(plan.model.end(), needs.runner.begin(), needs.runner.end());
+  plan.requests = plan_requests(definition, plan.shape, needs.sampler, plan.shape.n_sequences);
+  plan.requests.insert(plan.requests.end(), needs.format.begin(), needs.format.end());
   return plan;
 }
 

@@ -58,6 +58,14 @@ struct ContextShape {
 /// once.
 [[nodiscard]] std::vector<memory::PlanRow> plan_context(const model::Definition& definition,
                                                         const ContextShape& shape);
+/// What running a model takes beside itself and its context.
+struct RunNeeds {
+  RunNeeds(sampling::SamplerParams of = {}) : sampler(std::move(of)) {}
+  sampling::SamplerParams sampler;      ///< Of each sequence, while it answers.
+  std::vector<memory::PlanRow> format;  ///< Of the format that answers must have, while they are made.
+  std::vector<memory::PlanRow> runner;  ///< Of who runs it, for as long as it is loaded.
+};
+
 /// Rows of what `requests` sequences of a context take beside that while each answers a request: their
 /// samplers' memory, which depends on what the request asks for.
 [[nodiscard]] std::vector<memory::PlanRow> plan_requests(const model::Definition& definition,
@@ -82,6 +90,6 @@ struct Plan {
 /// From the header alone: neither reads tensor data nor takes memory from the ledger.
 [[nodiscard]] Result<Plan> plan_run(const gguf::File& file, const model::Definition& definition,
                                     const LoadParams& load, const ContextParams& context,
-                                    const sampling::SamplerParams& sampler = {});
+                                    const RunNeeds& needs = {});
 
 }  // namespace mullama::engine

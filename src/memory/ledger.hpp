@@ -18,7 +18,7 @@ namespace mullama::memory {
 enum class Placement : uint8_t {
   committed,  ///< Zeroed pages, written to at once by their owner.
   lazy,       ///< Address space whose pages the system commits when first written (KV cells).
-  huge,       ///< Like committed, aligned to 2 MiB and advised to use huge pages (packed weights).
+  huge,       ///< Like committed, aligned to 2 MiB and advised to use huge pages (copied weights).
 };
 
 class LedgerState;

@@ -12,7 +12,7 @@ namespace mullama::memory {
 /// Who owns a byte. Every large allocation names one.
 enum class Pool : uint8_t {
   weights_mapped,  ///< Tensor data in a mapped file: shared, clean, reclaimable by the system.
-  weights,         ///< Tensor data we own: packed or copied.
+  weights,         ///< Tensor data we own: a copy of the file's, laid out as it is there.
   kv,              ///< Attention keys and values.
   recurrent,       ///< Constant-size sequence state.
   scratch,         ///< Live activations of one step.
@@ -22,7 +22,7 @@ enum class Pool : uint8_t {
   draft,           ///< Speculation.
   adapter,         ///< LoRA.
   staging,         ///< Transfers and conversions.
-  threads,         ///< Stacks of the thread team.
+  threads,         ///< Stacks: of thread teams, and of a server's connections, models and own threads.
   runtime,         ///< The rest of our own heap.
 };
 inline constexpr size_t kPoolCount = 13;

@@ -4,12 +4,15 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "base/thread_team.hpp"
+#include "base/without_exceptions.hpp"
 #include "gguf/file.hpp"
 #include "gguf/writer.hpp"
 #include "quant/format.hpp"
@@ -54,12 +57,33 @@ class Converter {
     const unsigned threads =
         options.threads != 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     converter.threads_ = std::min(threads, 256u);
+    using memory::Buffer;
+    using memory::Placement;
+    using memory::Pool;
+    constexpr uint64_t kOutBytes = kSlabValues * sizeof(float);
+    const uint64_t scratch_bytes = converter.threads_ * kChunkValues * sizeof(float);
+    const uint64_t stack_bytes = ThreadTeam::stack_bytes_needed(converter.threads_);
+    const std::vector<memory::PlanRow> rows{
+        {memory::kHost, Pool::staging, Buffer::footprint(kOutBytes, Placement::committed), "quantized rows"},
+        {memory::kHost, Pool::staging, Buffer::footprint(scratch_bytes, Placement::committed),
+         "rows to quantize"},
+        {memory::kHost, Pool::threads, Buffer::footprint(stack_bytes, Placement::lazy), "stacks"}};
     memory::Ledger ledger = options.ledger;
-    MULLAMA_ASSIGN(converter.out_, ledger.take(memory::Pool::staging, kSlabValues * sizeof(float),
-                                               memory::Placement::committed, "quantized rows"));
+    if (const Status fits = ledger.fits(rows); !fits) {
+      return fail(fits.error().code, "quantizing with {} thread{}: {}; fewer threads need less",
+                  converter.threads_, converter.threads_ == 1 ? "" : "s", fits.error().message);
+    }
+    converter.announced_ = ledger.announce(rows);
+    MULLAMA_ASSIGN(converter.out_,
+                   ledger.take(Pool::staging, kOutBytes, Placement::committed, "quantized rows"));
     MULLAMA_ASSIGN(converter.scratch_,
-                   ledger.take(memory::Pool::staging, converter.threads_ * kChunkValues * sizeof(float),
-                               memory::Placement::committed, "rows to quantize"));
+                   ledger.take(Pool::staging, scratch_bytes, Placement::committed, "rows to quantize"));
+    MULLAMA_ASSIGN(converter.stacks_,
+                   ledger.take(Pool::threads, stack_bytes, Placement::lazy, "stacks of quantizing threads"));
+    auto team = ThreadTeam::create(converter.threads_, converter.stacks_.as<std::byte>());
+    // A system that is out of threads slows the work down, nothing else.
+    if (!team) team = ThreadTeam::create(1, {});
+    MULLAMA_ASSIGN(converter.team_, std::move(team));
     return converter;
   }
 
@@ -77,8 +101,10 @@ class Converter {
       for (size_t chunk = next++; chunk < chunks; chunk = next++) {
         const size_t begin = chunk * kChunkValues;
         const size_t count = std::min(kChunkValues, values - begin);
-        const Status status = convert_chunk(tensor, to, first + begin, in + bytes_of(tensor.type, begin),
-                                            scratch, out_.data() + bytes_of(to, begin), count);
+        const Status status = without_exceptions("quantizing", [&] {
+          return convert_chunk(tensor, to, first + begin, in + bytes_of(tensor.type, begin), scratch,
+                               out_.data() + bytes_of(to, begin), count);
+        });
         if (status) continue;
         // The error of the first bad value is the one to report, whoever finds it.
         const std::lock_guard lock(mutex);
@@ -89,26 +115,13 @@ class Converter {
         next = chunks;
       }
     };
-    run(work, std::min<size_t>(threads_, chunks));
+    team_->run([&](unsigned worker) { work(worker); });
     if (bad_chunk < chunks) return tl::unexpected<Error>(std::move(error));
     return std::span<const std::byte>(out_.data(), bytes_of(to, values));
   }
 
  private:
   Converter() = default;
-
-  template <class Work>
-  static void run(const Work& work, size_t workers) {
-    std::vector<std::thread> threads;
-    threads.reserve(workers);
-    // A system that is out of threads slows the work down, nothing else.
-    try {
-      for (size_t i = 1; i < workers; ++i) threads.emplace_back(work, i);
-    } catch (const std::system_error&) {
-    }
-    work(0);
-    for (std::thread& thread : threads) thread.join();
-  }
 
   static Status convert_chunk(const TensorInfo& tensor, TensorType to, uint64_t first, const std::byte* in,
                               float* scratch, std::byte* out, size_t count) {
@@ -136,8 +149,11 @@ class Converter {
   }
 
   unsigned threads_ = 1;
+  memory::Announcement announced_;
   memory::Buffer out_;
   memory::Buffer scratch_;
+  memory::Buffer stacks_;
+  std::unique_ptr<ThreadTeam> team_;  // after the stacks that it uses
 };
 
 // Keeps what must or may not be quantized again, and refuses what the caller did not allow.

@@ -15,7 +15,9 @@ namespace mullama::quant {
 struct QuantizeOptions {
   bool allow_requantize = false;  ///< Accept tensors that are quantized already; each step loses quality.
   unsigned threads = 0;           ///< 0 is one for each CPU that the system reports.
-  memory::Ledger ledger = memory::Ledger::process();  ///< Counts the working memory, a few MiB, as staging.
+  /// Counts the working memory, a few MiB and one more for each thread. The file that is read once from end
+  /// to end is mapped and not counted: the system takes its pages back.
+  memory::Ledger ledger = memory::Ledger::process();
 };
 
 struct QuantizeProgress {

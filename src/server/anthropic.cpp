@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "server/anthropic_request.hpp"
 #include "server/event_stream.hpp"
 #include "server/json_body.hpp"
@@ -49,9 +51,11 @@ Json stop_sequence(const Summary& summary) {
 }
 
 Json usage_of(const Summary& summary) {
-  return {{"input_tokens", summary.prompt_tokens},
+  // In this format the three kinds of input add up to the prompt.
+  const uint32_t reused = std::min(summary.prompt_reused, summary.prompt_tokens);
+  return {{"input_tokens", summary.prompt_tokens - reused},
           {"cache_creation_input_tokens", 0},
-          {"cache_read_input_tokens", 0},
+          {"cache_read_input_tokens", reused},
           {"output_tokens", summary.generated}};
 }
 

@@ -245,7 +245,7 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
   // A request may ask for less than the model was loaded with, and then gets no more.
   const uint32_t cells = std::min(entry.plan.shape.n_ctx, asked.num_ctx.value_or(UINT32_MAX));
   if (prompt.tokens.size() > cells && asked.truncate)
-    MULLAMA_TRY(shorten(entry, with, asked, cells, prompt, prepared.tokens_cut));
+    MULLAMA_TRY(shorten(entry, with, asked, cells, prompt, request.tokens_cut));
   if (prompt.tokens.size() > cells) {
     return fail(ErrorCode::context_full,
                 "the prompt has {} tokens, but the context holds {}; shorten the prompt, raise num_ctx, or "
@@ -289,7 +289,6 @@ LocalGeneration::~LocalGeneration() {
 Status LocalGeneration::submit(PreparedRequest prepared) {
   engine::Request& request = prepared.request;
   reader_ = std::move(prepared.reader);
-  tokens_cut_ = prepared.tokens_cut;
   wants_log_probs_ = request.sampler.n_probs >= 0;
   bytes_a_token_ = kBytesAToken + kBytesALogProb * static_cast<uint64_t>(request.sampler.n_probs + 1);
   summary_.tokens = request.prompt;
@@ -339,7 +338,6 @@ Status LocalGeneration::finish(const engine::Finish& finish, Delta& delta) {
   summary_.prompt_seconds = finish.prompt_seconds;
   summary_.generate_seconds = finish.generate_seconds;
   summary_.receipt = finish.receipt;
-  summary_.receipt.tokens_cut += tokens_cut_;
   summary_.total_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - since_).count();
   counters_.prompt_tokens += finish.prompt_tokens;
   counters_.reused_tokens += finish.prompt_reused;

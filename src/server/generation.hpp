@@ -16,7 +16,6 @@ namespace mullama::server {
 struct PreparedRequest {
   engine::Request request;
   std::unique_ptr<text::AnswerReader> reader;
-  uint64_t tokens_cut = 0;  ///< Of the prompt, because the request allows it.
 };
 [[nodiscard]] Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& asked);
 
@@ -59,7 +58,6 @@ class LocalGeneration final : public Generation {
   memory::GrowingReservation memory_;
   uint64_t bytes_a_token_ = 0;  ///< Of what is gathered of the answer, by us and by who asked.
   bool wants_log_probs_ = false;
-  uint64_t tokens_cut_ = 0;
   std::function<bool()> client_gone_;
   ServiceCounters& counters_;
   const FolderNames& folders_;

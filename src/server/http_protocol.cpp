@@ -285,6 +285,8 @@ class HttpProtocol::Engine final : public httplib::Server {
       if (too_large) return fail(ErrorCode::invalid_argument, "too large");
       return append_to_body(exchange, piece);
     }));
+    // Asking a server whose budget is full what it holds takes nothing.
+    if (body.empty()) return {};
     MULLAMA_ASSIGN(exchange.document_memory,
                    memory::Reservation::make(ledger_, memory::Pool::runtime, bytes_of_document(body),
                                              "what a request's body says"));

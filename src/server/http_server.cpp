@@ -9,7 +9,10 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
+
+#include "base/without_exceptions.hpp"
 
 namespace mullama::server {
 
@@ -142,7 +145,8 @@ HttpServer::HttpServer(Router router, AccessRules access, const HttpLimits& limi
     : router_(std::move(router)),
       access_(std::move(access)),
       limits_(limits),
-      protocol_(router_, access_, limits_, counters_, std::move(ledger), std::move(log)) {}
+      protocol_(router_, access_, limits_, counters_, ledger, std::move(log)),
+      ledger_(std::move(ledger)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::bind(const std::string& host, uint16_t port, Router router,
                                                      AccessRules access, const HttpLimits& limits,
@@ -150,6 +154,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::bind(const std::string& host, ui
                                                      std::function<void(const HttpLogEntry&)> log) {
   std::unique_ptr<HttpServer> server(
       new HttpServer(std::move(router), std::move(access), limits, std::move(ledger), std::move(log)));
+  server->stacks_.reserve(kKeptStacks);
+  while (server->stacks_.size() < std::min<size_t>(kKeptStacks, limits.connections)) {
+    MULLAMA_ASSIGN(Stack stack, Stack::take(server->ledger_, kStackBytes, "the stacks of connections"));
+    server->stacks_.push_back(std::move(stack));
+  }
   MULLAMA_ASSIGN(server->listener_, listen_on(host, port));
   server->port_ = bound_port(server->listener_);
   server->wakeup_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -159,8 +168,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::bind(const std::string& host, ui
 
 HttpServer::~HttpServer() {
   stop();
-  std::unique_lock lock(mutex_);
-  empty_.wait(lock, [&] { return connections_.empty(); });
+  {
+    std::unique_lock lock(mutex_);
+    empty_.wait(lock, [&] { return open_ == 0; });
+  }
+  reap_connections();
   if (listener_ >= 0) ::close(listener_);
   if (wakeup_ >= 0) ::close(wakeup_);
 }
@@ -180,7 +192,9 @@ void HttpServer::drain() {
 void HttpServer::stop() {
   drain();
   const std::lock_guard lock(mutex_);
-  for (const int connection : connections_) ::shutdown(connection, SHUT_RDWR);
+  for (const Connection& connection : connections_) {
+    if (connection.socket >= 0) ::shutdown(connection.socket, SHUT_RDWR);
+  }
 }
 
 void HttpServer::serve() {
@@ -188,6 +202,10 @@ void HttpServer::serve() {
     std::array<pollfd, 2> entries{pollfd{listener_, POLLIN, 0}, pollfd{wakeup_, POLLIN, 0}};
     if (::poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) break;
     if (draining_.load()) break;
+    uint64_t wakes = 0;
+    if ((entries[1].revents & POLLIN) != 0) [[maybe_unused]]
+      const ssize_t got = ::read(wakeup_, &wakes, sizeof(wakes));
+    reap_connections();
     if ((entries[0].revents & POLLIN) == 0) continue;
     sockaddr_storage address{};
     socklen_t size = sizeof(address);
@@ -204,38 +222,91 @@ void HttpServer::serve() {
   // Nobody is to wait in the queue of a socket that is not served.
   ::close(std::exchange(listener_, -1));
   std::unique_lock lock(mutex_);
-  empty_.wait(lock, [&] { return connections_.empty(); });
+  empty_.wait(lock, [&] { return open_ == 0; });
 }
 
-/// Gives a connection its thread; where there are too many already, or the system has none to give, it is
-/// refused.
-void HttpServer::open_connection(int connection, const sockaddr_storage& address) {
-  try {
-    const std::lock_guard lock(mutex_);
-    if (connections_.size() < limits_.connections) {
-      connections_.insert(connection);
-      counters_.open_connections.store(static_cast<uint32_t>(connections_.size()));
-      std::thread([this, connection, remote = address_text(address)] {
-        serve_connection(connection, remote);
-      }).detach();
-      return;
-    }
-  } catch (const std::system_error&) {
-  } catch (const std::bad_alloc&) {
-  }
+/// One of those that are kept, or one that the budget has room for.
+Result<Stack> HttpServer::take_stack() {
+  if (stacks_.empty()) return Stack::take(ledger_, kStackBytes, "the stack of a connection");
+  Stack stack = std::move(stacks_.back());
+  stacks_.pop_back();
+  return stack;
+}
+
+/// Gives a connection its thread; where there are too many already, or there is no memory or no thread for
+/// it, it is refused.
+void HttpServer::open_connection(int socket, const sockaddr_storage& address) {
+  const Status started =
+      without_exceptions("a connection", [&] { return start_connection(socket, address); });
+  if (started) return;
   ++counters_.refused_connections;
   const std::string_view refusal = too_many_connections();
-  static_cast<void>(::send(connection, refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-  close_connection(connection);
+  static_cast<void>(::send(socket, refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  ::close(socket);
 }
 
-/// Takes a connection off the list, if it is there.
-void HttpServer::close_connection(int connection) {
+/// On an error the socket is still the caller's.
+Status HttpServer::start_connection(int socket, const sockaddr_storage& address) {
+  const std::string remote = address_text(address);
+  std::list<Connection> made(1);
+  Connection& connection = made.front();
+  {
+    const std::lock_guard lock(mutex_);
+    if (open_ >= limits_.connections) return fail(ErrorCode::unavailable, "too many connections");
+    connection.socket = socket;
+    connections_.splice(connections_.end(), made);
+    counters_.open_connections.store(++open_);
+  }
+  const Status started = without_exceptions("a connection", [&]() -> Status {
+    MULLAMA_ASSIGN(Stack stack, take_stack());
+    auto thread = StackThread::start(stack, [this, &connection, remote] {
+      serve_connection(connection.socket, remote);
+      end_connection(connection);
+    });
+    if (!thread) {
+      keep(std::move(stack));
+      return tl::unexpected<Error>(std::move(thread).error());
+    }
+    connection.thread.emplace(std::move(*thread));
+    return {};
+  });
+  if (started) return started;
   const std::lock_guard lock(mutex_);
-  connections_.erase(connection);
-  ::close(connection);
-  counters_.open_connections.store(static_cast<uint32_t>(connections_.size()));
-  if (connections_.empty()) empty_.notify_all();
+  connections_.pop_back();
+  counters_.open_connections.store(--open_);
+  return started;
+}
+
+/// Closes a connection and has its thread joined.
+void HttpServer::end_connection(Connection& connection) {
+  {
+    const std::lock_guard lock(mutex_);
+    ::close(std::exchange(connection.socket, -1));
+    counters_.open_connections.store(--open_);
+    if (open_ == 0) empty_.notify_all();
+  }
+  wake();
+}
+
+/// Joins the threads of connections that have ended, and keeps some of their stacks. For whoever accepts.
+void HttpServer::reap_connections() {
+  std::list<Connection> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto it = connections_.begin(); it != connections_.end();) {
+      const auto next = std::next(it);
+      if (it->socket < 0) ended.splice(ended.end(), connections_, it);
+      it = next;
+    }
+  }
+  for (Connection& connection : ended) {
+    keep(connection.thread->join());
+    connection.thread.reset();
+  }
+}
+
+void HttpServer::keep(Stack stack) {
+  if (stacks_.size() < kKeptStacks) stacks_.push_back(std::move(stack));
 }
 
 void HttpServer::serve_connection(int connection, const std::string& remote) {
@@ -267,7 +338,6 @@ void HttpServer::serve_connection(int connection, const std::string& remote) {
       dropped += static_cast<size_t>(got);
     }
   }
-  close_connection(connection);
 }
 
 }  // namespace mullama::server

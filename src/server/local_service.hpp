@@ -29,6 +29,9 @@ class LocalService final : public Service {
  public:
   LocalService(ServiceSettings settings, store::Store store, memory::Ledger ledger);
 
+  /// See ModelPool.
+  [[nodiscard]] Status watch_expiry() { return pool_.watch_expiry(); }
+
   Result<std::unique_ptr<Generation>> generate(GenerationRequest request) override;
   Result<Embeddings> embed(EmbedRequest request) override;
   Result<std::vector<text::TokenId>> tokenize(const std::string& model, std::string_view text,
@@ -51,6 +54,8 @@ class LocalService final : public Service {
 
   [[nodiscard]] const ServiceCounters& counters() const { return counters_; }
   [[nodiscard]] memory::Ledger& ledger() { return pool_.ledger(); }
+  /// Of the last requests.
+  [[nodiscard]] const ReceiptLog& receipts() const { return pool_.receipts(); }
 
  private:
   [[nodiscard]] Result<ModelPool::Lease> acquire(const std::string& model);

@@ -1,6 +1,7 @@
 #include "server/model_pool.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/byte_size.hpp"
 #include "store/answering.hpp"
@@ -9,6 +10,11 @@
 namespace mullama::server {
 
 namespace {
+
+// Tokens of context that a model is not to be fitted below while room can be made.
+constexpr uint32_t kEnoughContext = 8192;
+// What a fitted model leaves for each of its sequences' requests beside their plan.
+constexpr uint64_t kRequestHeap = uint64_t{2} << 20;
 
 uint64_t sum(const std::vector<memory::PlanRow>& rows) {
   uint64_t bytes = 0;
@@ -21,6 +27,18 @@ uint64_t loaded_bytes(const engine::Plan& plan, memory::MappedWeights mapped) {
   uint64_t bytes = sum(plan.model) + sum(plan.context);
   if (mapped == memory::MappedWeights::ignore) bytes -= plan.in(memory::Pool::weights_mapped);
   return bytes;
+}
+
+/// What a model's worker and its sequences' samplers take, with the model's own parameters.
+engine::RunNeeds needs_of(const store::Parameters& parameters) {
+  engine::RunNeeds needs;
+  for (const auto& [name, value] : parameters) {
+    // A value that is none fails the requests, and says so there.
+    if (sampling::find_parameter(name) != nullptr)
+      static_cast<void>(sampling::set(needs.sampler, name, value));
+  }
+  needs.runner = ModelWorker::plan_rows();
+  return needs;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -39,6 +57,7 @@ struct ModelPool::Candidate {
   gguf::File file;
   model::Definition definition;
   engine::Plan plan;
+  uint32_t asked_context = 0;
 };
 
 /// A place in the queue of those who wait for a load, given back however the wait ends.
@@ -63,8 +82,14 @@ class ModelPool::Place {
 };
 
 ModelPool::ModelPool(ServiceSettings settings, const store::Store& store, memory::Ledger ledger)
-    : settings_(std::move(settings)), store_(store), ledger_(std::move(ledger)) {
-  janitor_ = std::thread([this] { expire(); });
+    : settings_(std::move(settings)), store_(store), ledger_(std::move(ledger)) {}
+
+Status ModelPool::watch_expiry() {
+  MULLAMA_ASSIGN(StackThread thread,
+                 StackThread::start(ledger_, kWatchStackBytes, "the stack of the thread that unloads models",
+                                    [this] { expire(); }));
+  janitor_.emplace(std::move(thread));
+  return {};
 }
 
 ModelPool::~ModelPool() {
@@ -73,7 +98,7 @@ ModelPool::~ModelPool() {
     stopping_ = true;
   }
   changed_.notify_all();
-  janitor_.join();
+  janitor_.reset();
 }
 
 void ModelPool::log(const std::string& line) const {
@@ -115,8 +140,13 @@ Result<ModelPool::Candidate> ModelPool::prepare(const Wish& wish) const {
 Status ModelPool::make_plan(Candidate& candidate) {
   MULLAMA_ASSIGN(candidate.file, gguf::File::open(candidate.stored.weights));
   MULLAMA_ASSIGN(candidate.definition, model::define(candidate.file));
-  MULLAMA_ASSIGN(candidate.plan, engine::plan_run(candidate.file, candidate.definition,
-                                                  candidate.settings.load, candidate.settings.context));
+  return plan_as_set(candidate);
+}
+
+Status ModelPool::plan_as_set(Candidate& candidate) {
+  MULLAMA_ASSIGN(candidate.plan,
+                 engine::plan_run(candidate.file, candidate.definition, candidate.settings.load,
+                                  candidate.settings.context, needs_of(candidate.texts.parameters)));
   return {};
 }
 
@@ -150,6 +180,56 @@ void ModelPool::depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std:
   changed_.notify_all();
 }
 
+/// What a model may take once those are gone that `gone` says; the others keep the right to what their
+/// requests will take.
+Result<engine::MemoryLimit> ModelPool::limit_without(
+    const std::function<bool(const LoadedEntry&)>& gone) const {
+  MULLAMA_ASSIGN(engine::MemoryLimit limit, engine::current_limit(ledger_));
+  uint64_t promised = 0;
+  for (const auto& entry : entries_) {
+    if (gone(*entry)) {
+      limit.bytes += loaded_bytes(entry->plan, limit.mapped);
+    } else {
+      promised += sum(entry->plan.requests);
+    }
+  }
+  limit.bytes -= std::min(limit.bytes, promised);
+  return limit;
+}
+
+/// Chooses context and KV type. A small context beside models that nobody uses is worth less than a larger
+/// one in their place; beside models in use, it is better than to wait.
+Status ModelPool::fit(Candidate& candidate) const {
+  const engine::ContextParams asked = candidate.settings.context;
+  const uint32_t trained = candidate.definition.hparams.context;
+  const uint32_t enough = asked.n_ctx != 0 ? asked.n_ctx : std::min(kEnoughContext, trained);
+  // A model of that name departs in any case.
+  const auto none = [&](const LoadedEntry& entry) { return entry.name == candidate.name; };
+  const auto unused = [&](const LoadedEntry& entry) { return entry.in_use == 0 || none(entry); };
+  const auto all = [](const LoadedEntry&) { return true; };
+  using Gone = std::function<bool(const LoadedEntry&)>;
+  const std::array<std::pair<Gone, uint32_t>, 3> tries{{{none, enough}, {unused, 1}, {all, 1}}};
+  Result<engine::ContextParams> fitted = asked;
+  for (const auto& [gone, least] : tries) {
+    MULLAMA_ASSIGN(engine::MemoryLimit limit, limit_without(gone));
+    // Bodies, documents and gathered answers come out of the same budget.
+    limit.bytes -= std::min(limit.bytes, kRequestHeap * asked.n_sequences);
+    fitted = engine::fit_context(candidate.file, candidate.definition, candidate.settings.load, asked, limit,
+                                 needs_of(candidate.texts.parameters));
+    if (fitted && fitted->n_ctx >= least) break;
+  }
+  if (!fitted) return tl::unexpected<Error>(std::move(fitted).error());
+  candidate.settings.context = *fitted;
+  candidate.asked_context = asked.n_ctx > fitted->n_ctx ? asked.n_ctx : 0;
+  MULLAMA_TRY(plan_as_set(candidate));
+  log(fmt::format("chose --ctx-size {} {} for {}{}", fitted->n_ctx,
+                  engine::kv_type_flags(fitted->key_type, fitted->value_type), candidate.name,
+                  candidate.asked_context == 0
+                      ? ""
+                      : fmt::format(", where {} tokens were asked for", candidate.asked_context)));
+  return {};
+}
+
 /// An error with the plan if the candidate could not be loaded even with everything else gone. Without a
 /// budget the limit is what the system has to give.
 Status ModelPool::check_possible(const Candidate& candidate) const {
@@ -157,20 +237,16 @@ Status ModelPool::check_possible(const Candidate& candidate) const {
   for (const auto& entry : entries_) limit.bytes += loaded_bytes(entry->plan, limit.mapped);
   if (departing_ > 0 || engine::counted(candidate.plan, limit.mapped) <= limit.bytes) return {};
   return engine::admit(candidate.file, candidate.definition, candidate.settings.load,
-                       candidate.settings.context, limit);
+                       candidate.settings.context, limit, needs_of(candidate.texts.parameters));
 }
 
 /// Gives up unused models until the candidate fits. `wait` if those in use have what it needs.
 Result<ModelPool::Room> ModelPool::make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock) {
   while (true) {
     MULLAMA_TRY(check_possible(candidate));
-    MULLAMA_ASSIGN(const engine::MemoryLimit limit, engine::current_limit(ledger_));
-    // Loaded models keep the right to what their requests will take.
-    uint64_t promised = 0;
-    for (const auto& entry : entries_) promised += sum(entry->plan.requests);
-    const uint64_t free = limit.bytes - std::min(limit.bytes, promised);
+    MULLAMA_ASSIGN(const engine::MemoryLimit limit, limit_without([](const LoadedEntry&) { return false; }));
     const bool too_many = settings_.max_models != 0 && entries_.size() >= settings_.max_models;
-    if (engine::counted(candidate.plan, limit.mapped) <= free && !too_many) return Room::there;
+    if (engine::counted(candidate.plan, limit.mapped) <= limit.bytes && !too_many) return Room::there;
 
     std::shared_ptr<LoadedEntry> oldest;
     for (const auto& entry : entries_) {
@@ -181,7 +257,7 @@ Result<ModelPool::Room> ModelPool::make_room(const Candidate& candidate, std::un
   }
 }
 
-Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) const {
+Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) {
   const auto start = Clock::now();
   auto entry = std::make_shared<LoadedEntry>();
   entry->name = candidate.name;
@@ -191,6 +267,7 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) const 
   entry->texts = std::move(candidate.texts);
   entry->summary = store::summarize(candidate.file);
   entry->plan = std::move(candidate.plan);
+  entry->asked_context = candidate.asked_context;
   candidate.file = gguf::File();  // its header would be in memory twice
   candidate.settings.load.warn = [this](const std::string& line) { log("Warning: " + line); };
   MULLAMA_ASSIGN(entry->model,
@@ -200,7 +277,12 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) const 
   if (!answering.warning.empty()) log("Warning: " + answering.warning);
   entry->chat = std::move(answering.chat);
   entry->constraints = make_constraint_source(entry->model);
-  WorkerParams params{candidate.settings.context, settings_.cache_bytes, settings_.max_queue};
+  WorkerParams params;
+  params.context = candidate.settings.context;
+  params.cache_bytes = settings_.cache_bytes;
+  params.max_queue = settings_.max_queue;
+  params.release_idle = settings_.release_idle;
+  params.finished = [this, name = entry->name](const engine::Finish& finish) { receipts_.add(name, finish); };
   MULLAMA_ASSIGN(entry->worker, ModelWorker::start(entry->model, params));
   log(fmt::format("loaded {} in {:.0f} ms: {} sequences of {} tokens, {}", entry->name,
                   seconds_since(start) * 1e3, entry->plan.shape.n_sequences, entry->plan.shape.n_ctx,
@@ -225,7 +307,7 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
   MULLAMA_ASSIGN(Candidate candidate, prepare(wish));
   const auto usable = [&](const LoadedEntry& entry) {
     return !entry.retiring && entry.identity == candidate.identity &&
-           (!wish.num_ctx || *wish.num_ctx <= entry.plan.shape.n_ctx);
+           (!wish.num_ctx || *wish.num_ctx <= std::max(entry.plan.shape.n_ctx, entry.asked_context));
   };
   std::unique_lock lock(mutex_);
   if (const auto entry = find_loaded(candidate.name); entry && usable(*entry) && queue_.empty())
@@ -252,9 +334,10 @@ Result<ModelPool::Lease> ModelPool::acquire(const Wish& wish) {
       }
       if (!planned) {
         lock.unlock();
-        const Status status = make_plan(candidate);
+        Status status = make_plan(candidate);
         lock.lock();
         planned = true;
+        if (status && settings_.fit) status = fit(candidate);
         if (!status) {
           result = tl::unexpected<Error>(status.error());
           break;
@@ -384,6 +467,8 @@ std::vector<RunningModel> ModelPool::running() const {
     model.cache_bytes = state.cache_bytes;
     model.cache_limit = entry->worker->cache_limit();
     model.total_bytes = sum(entry->plan.model) + sum(entry->plan.context);
+    model.pages_evicted = state.pages_evicted;
+    model.plan = entry->plan.rows();
     model.key_type = kernels::kv_type_name(shape.kv.key_type);
     model.value_type = kernels::kv_type_name(shape.kv.value_type);
     for (uint32_t i = 0; i < state.slots.size(); ++i) {

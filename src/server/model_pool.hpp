@@ -7,7 +7,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/result.hpp"
@@ -15,7 +14,9 @@
 #include "engine/loaded_model.hpp"
 #include "memory/ledger.hpp"
 #include "server/model_worker.hpp"
+#include "server/receipts.hpp"
 #include "server/service.hpp"
+#include "server/stack_thread.hpp"
 #include "server/structured_output.hpp"
 #include "store/details.hpp"
 #include "store/store.hpp"
@@ -36,8 +37,13 @@ struct ServiceSettings {
       models;  ///< --model: name, and where it is if not in the store.
   KeepAlive keep_alive;
   uint32_t max_queue = 512;
-  uint32_t max_models = 0;                 ///< 0: as many as fit.
-  uint64_t cache_bytes = UINT64_MAX;       ///< For each model.
+  uint32_t max_models = 0;            ///< 0: as many as fit.
+  uint64_t cache_bytes = UINT64_MAX;  ///< For each model.
+  /// See WorkerParams.
+  std::optional<std::chrono::milliseconds> release_idle;
+  /// Context and KV type are what fits: into what other models leave, or else into what it takes to unload
+  /// those that nobody uses. What was chosen is logged.
+  bool fit = false;
   std::chrono::seconds load_timeout{300};  ///< For other models' requests to end where their room is needed.
   std::function<void(const std::string&)> log;
 };
@@ -51,6 +57,7 @@ struct LoadedEntry {
   store::ModelTexts texts;
   store::ModelSummary summary;
   engine::Plan plan;
+  uint32_t asked_context = 0;  ///< Cells that were asked for where fewer were fitted; else 0.
   std::shared_ptr<engine::LoadedModel> model;
   std::optional<text::ChatTemplate> chat;
   std::unique_ptr<ConstraintSource> constraints;
@@ -72,6 +79,10 @@ class ModelPool {
   ModelPool(ServiceSettings settings, const store::Store& store, memory::Ledger ledger);
   /// All leases must be gone.
   ~ModelPool();
+
+  /// Starts the thread that unloads models whose time is over; without it they stay.
+  [[nodiscard]] Status watch_expiry();
+  static constexpr size_t kWatchStackBytes = Stack::kSmall;
 
   /// Keeps a model in memory while it lives.
   class Lease {
@@ -111,6 +122,7 @@ class ModelPool {
   [[nodiscard]] std::string default_model() const;
   [[nodiscard]] const ServiceSettings& settings() const { return settings_; }
   [[nodiscard]] memory::Ledger& ledger() { return ledger_; }
+  [[nodiscard]] const ReceiptLog& receipts() const { return receipts_; }
 
  private:
   using Clock = LoadedEntry::Clock;
@@ -121,9 +133,13 @@ class ModelPool {
   [[nodiscard]] Result<Candidate> prepare(const Wish& wish) const;
   [[nodiscard]] std::shared_ptr<LoadedEntry> find_loaded(const std::string& name) const;
   [[nodiscard]] static Status make_plan(Candidate& candidate);
+  [[nodiscard]] static Status plan_as_set(Candidate& candidate);
+  [[nodiscard]] Status fit(Candidate& candidate) const;
+  [[nodiscard]] Result<engine::MemoryLimit> limit_without(
+      const std::function<bool(const LoadedEntry&)>& gone) const;
   [[nodiscard]] Status check_possible(const Candidate& candidate) const;
   [[nodiscard]] Result<Room> make_room(const Candidate& candidate, std::unique_lock<std::mutex>& lock);
-  [[nodiscard]] Result<std::shared_ptr<LoadedEntry>> load(Candidate candidate) const;
+  [[nodiscard]] Result<std::shared_ptr<LoadedEntry>> load(Candidate candidate);
   [[nodiscard]] Lease lease(const std::shared_ptr<LoadedEntry>& entry, const Wish& wish, double load_seconds);
   void release(std::shared_ptr<LoadedEntry> entry);
   void depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std::mutex>& lock);
@@ -134,6 +150,7 @@ class ModelPool {
   ServiceSettings settings_;
   const store::Store& store_;
   memory::Ledger ledger_;
+  ReceiptLog receipts_;  // before the models, which write into it
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -142,7 +159,7 @@ class ModelPool {
   std::vector<uint64_t> queue_;
   uint32_t departing_ = 0;  // models off the list whose memory is not back yet
   bool stopping_ = false;
-  std::thread janitor_;
+  std::optional<StackThread> janitor_;
 };
 
 }  // namespace mullama::server

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
+#include "base/thread_team.hpp"
 #include "base/without_exceptions.hpp"
 
 namespace mullama::server {
@@ -20,6 +22,9 @@ uint32_t pooling_of(const gguf::File& file) {
   const auto type = file.integer_or(std::string(*architecture) + ".pooling_type", last);
   return type && (*type == mean || *type == first) ? static_cast<uint32_t>(*type) : last;
 }
+
+// It computes as the thread team's other workers do.
+constexpr size_t kStackBytes = ThreadTeam::kStackBytes;
 
 engine::Event canceled_event() {
   engine::Event event;
@@ -57,6 +62,8 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   engine::Engine& engine = *worker->engine_;
   worker->shape_ = engine.shape();
   worker->max_queue_ = params.max_queue;
+  worker->finished_ = params.finished;
+  worker->release_idle_ = params.release_idle;
   worker->active_.reserve(worker->shape_.n_sequences);
   worker->starting_.reserve(worker->shape_.n_sequences);
   // A block of the cache is a page in every group.
@@ -68,7 +75,10 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   if (params.cache_bytes < worker->shape_.kv_bytes)
     engine.pages().set_cache_limit(static_cast<uint32_t>(params.cache_bytes / block));
   worker->publish_state();
-  worker->thread_ = std::thread([self = worker.get()] { self->run(); });
+  MULLAMA_ASSIGN(StackThread thread,
+                 StackThread::start(engine.model().ledger(), kStackBytes, "the stack of a model's worker",
+                                    [self = worker.get()] { self->run(); }));
+  worker->thread_.emplace(std::move(thread));
   return worker;
 }
 
@@ -79,7 +89,12 @@ ModelWorker::~ModelWorker() {
   }
   if (engine_) engine_->cancel_all();
   news_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  thread_.reset();
+}
+
+std::vector<memory::PlanRow> ModelWorker::plan_rows() {
+  return {{memory::kHost, memory::Pool::threads, Stack::footprint(kStackBytes),
+           "the stack of the thread that runs a server's model"}};
 }
 
 Status ModelWorker::check_queue() const {
@@ -147,7 +162,7 @@ void ModelWorker::publish_state() {
   state.running = engine_->running();
   state.kv_bytes_used = engine_->kv_bytes_used();
   state.cache_bytes = cached_bytes();
-  state.evictions = engine_->pages().evictions();
+  state.pages_evicted = engine_->pages().evictions();
   try {
     state.slots = engine_->slots();
   } catch (const std::bad_alloc&) {
@@ -234,6 +249,7 @@ void ModelWorker::dispatch(std::vector<engine::Event>& events) {
         event.finish->reason = engine::FinishReason::failed;
         event.finish->error = std::move(answer->failure_);
       }
+      if (finished_) finished_(*event.finish);
       active_.erase(found);
     }
     answer->give(std::move(event));
@@ -241,12 +257,27 @@ void ModelWorker::dispatch(std::vector<engine::Event>& events) {
   events.clear();
 }
 
+/// Returns when there are jobs or it is to stop. Where that takes long enough, idle pages go back meanwhile.
+void ModelWorker::wait_for_jobs(std::unique_lock<std::mutex>& lock) {
+  const auto ready = [&] { return stopping_ || !jobs_.empty(); };
+  if (release_idle_ && !released_ && !news_.wait_for(lock, *release_idle_, ready)) {
+    // Nobody but this thread touches the engine; who asks meanwhile only queues.
+    lock.unlock();
+    engine_->release_idle();
+    released_ = true;
+    publish_state();
+    lock.lock();
+  }
+  news_.wait(lock, ready);
+}
+
 /// Waits for something to do. The engine gets only what starts at once, so that the order of all kinds of
 /// work is kept here. False when there will be no more.
 bool ModelWorker::take_jobs() {
   std::unique_lock lock(mutex_);
-  if (engine_->idle()) news_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+  if (engine_->idle()) wait_for_jobs(lock);
   if (stopping_) return false;
+  released_ = false;
   size_t free = shape_.n_sequences - engine_->running();
   while (free > 0 && !jobs_.empty()) {
     starting_.push_back(std::move(jobs_.front()));

@@ -1,17 +1,18 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "base/result.hpp"
 #include "engine/engine.hpp"
 #include "server/service.hpp"
+#include "server/stack_thread.hpp"
 
 namespace mullama::server {
 
@@ -41,6 +42,11 @@ struct WorkerParams {
   engine::ContextParams context;
   uint64_t cache_bytes = UINT64_MAX;  ///< KV pages kept for reuse by no sequence.
   uint32_t max_queue = 512;           ///< Requests that may wait beside those that run.
+  /// How long nothing is asked of the model before the memory of KV pages that no request holds goes back to
+  /// the system, the prompt cache with it; none: it stays.
+  std::optional<std::chrono::milliseconds> release_idle;
+  /// Told how each request ended that the engine has seen; on the worker's thread.
+  std::function<void(const engine::Finish&)> finished;
 };
 
 /// Runs the requests for one model in a thread of its own, which alone touches the engine. Requests start in
@@ -52,6 +58,8 @@ class ModelWorker {
                                                                   const WorkerParams& params);
   /// Ends every request as canceled.
   ~ModelWorker();
+  /// What start() takes beside the engine.
+  [[nodiscard]] static std::vector<memory::PlanRow> plan_rows();
 
   /// `unavailable` if the queue is full. What the engine has against the request comes as an event.
   [[nodiscard]] Result<std::shared_ptr<Answer>> submit(engine::Request request);
@@ -67,7 +75,7 @@ class ModelWorker {
     size_t waiting = 0;
     uint64_t kv_bytes_used = 0;
     uint64_t cache_bytes = 0;
-    uint64_t evictions = 0;
+    uint64_t pages_evicted = 0;
     std::vector<engine::Engine::SlotView> slots;
   };
   /// As after the last step.
@@ -92,6 +100,7 @@ class ModelWorker {
   void run();
   [[nodiscard]] Status check_queue() const;
   [[nodiscard]] bool take_jobs();
+  void wait_for_jobs(std::unique_lock<std::mutex>& lock);
   void begin(Job job);
   void compute(Embedding& embedding);
   void apply_cancellations();
@@ -105,6 +114,9 @@ class ModelWorker {
   uint64_t cache_limit_ = 0;
   uint32_t max_queue_ = 0;
   uint32_t pooling_ = 0;
+  std::function<void(const engine::Finish&)> finished_;
+  std::optional<std::chrono::milliseconds> release_idle_;
+  bool released_ = true;  // of the thread: no page was written since
   // Of the thread; both have room for as many as run together from the start.
   std::vector<std::pair<engine::RequestId, std::shared_ptr<Answer>>> active_;
   std::vector<Job> starting_;
@@ -115,7 +127,7 @@ class ModelWorker {
   std::deque<Job> jobs_;
   State state_;
   bool stopping_ = false;
-  std::thread thread_;
+  std::optional<StackThread> thread_;
 };
 
 }  // namespace mullama::server

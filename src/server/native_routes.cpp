@@ -4,6 +4,7 @@
 
 #include "server/json_body.hpp"
 #include "server/ollama_json.hpp"
+#include "server/receipts.hpp"
 
 namespace mullama::server {
 
@@ -95,12 +96,7 @@ Json completion_end(const std::string& content, const Summary& summary) {
           {"truncated", false},
           {"seed", summary.seed},
           {"timings", timings(summary)},
-          {"receipt",
-           {{"kv_bytes", summary.receipt.kv_bytes},
-            {"peak_scratch", summary.receipt.peak_scratch},
-            {"prefix_bytes_reused", summary.receipt.prefix_bytes_reused},
-            {"pages_evicted", summary.receipt.pages_evicted},
-            {"tokens_cut", summary.receipt.tokens_cut}}}};
+          {"receipt", receipt_json(summary.receipt)}};
 }
 
 /// Every member that the sampling table knows is a parameter of the request.

@@ -15,9 +15,11 @@ struct ServerState {
   const HttpCounters* http = nullptr;  ///< Set before serving.
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   uint32_t parallel = 1;
+  std::vector<memory::PlanRow> plan;  ///< Of the server beside its models.
 };
 
-/// Ledger, budget, residency, models and uptime: what /memory answers and `daemon status` prints. Bytes.
+/// Ledger, budget, residency, models with their plans, the last receipts and uptime: what /memory answers, of
+/// which `daemon status` prints most. Bytes.
 [[nodiscard]] Result<nlohmann::ordered_json> memory_status(ServerState& state);
 /// The same figures and all counters in Prometheus' text format.
 [[nodiscard]] std::string metrics_text(ServerState& state);

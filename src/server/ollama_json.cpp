@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "server/json_body.hpp"
+#include "server/receipts.hpp"
 
 namespace mullama::server::ollama {
 
@@ -273,14 +274,11 @@ void add_metrics(Json& reply, const Summary& summary) {
   reply["prompt_eval_duration"] = nanoseconds(summary.prompt_seconds);
   reply["eval_count"] = summary.generated;
   reply["eval_duration"] = nanoseconds(summary.generate_seconds);
-  reply["receipt"] = {{"kv_bytes", summary.receipt.kv_bytes},
-                      {"peak_scratch", summary.receipt.peak_scratch},
-                      {"prefix_tokens_reused", summary.prompt_reused},
-                      {"prefix_bytes_reused", summary.receipt.prefix_bytes_reused},
-                      {"pages_evicted", summary.receipt.pages_evicted},
-                      {"tokens_cut", summary.receipt.tokens_cut},
-                      {"queue_duration", nanoseconds(summary.queue_seconds)},
-                      {"seed", summary.seed}};
+  Json receipt = receipt_json(summary.receipt);
+  receipt["prefix_tokens_reused"] = summary.prompt_reused;
+  receipt["queue_duration"] = nanoseconds(summary.queue_seconds);
+  receipt["seed"] = summary.seed;
+  reply["receipt"] = std::move(receipt);
 }
 
 }  // namespace mullama::server::ollama

@@ -5,6 +5,7 @@
 #include "server/json_body.hpp"
 #include "server/openai_request.hpp"
 #include "server/openai_responses.hpp"
+#include "server/receipts.hpp"
 #include "server/routes.hpp"
 
 namespace mullama::server {
@@ -245,6 +246,7 @@ void stream_completion(StreamWriter& writer, Generation& generation, std::option
     Json reply = completion.envelope_.reply(std::move(choices));
     if (include_usage) reply["usage"] = std::move(usage);
     if (last) reply["timings"] = timings_of(generation.summary());
+    if (last) reply["receipt"] = receipt_json(generation.summary().receipt);
     return events.send(reply);
   };
   if (auto first = completion.first_chunk(); first && !send(Json::array({std::move(*first)}), nullptr))
@@ -288,6 +290,7 @@ Result<HttpReply> complete(Service& service, HttpRequest& http, OpenAiRequest re
   Json reply = completion->envelope_.reply(Json::array({completion->whole(summary)}));
   reply["usage"] = usage_of(summary);
   reply["timings"] = timings_of(summary);
+  reply["receipt"] = receipt_json(summary.receipt);
   return HttpReply::json(reply);
 }
 

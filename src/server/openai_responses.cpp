@@ -5,6 +5,7 @@
 #include "server/event_stream.hpp"
 #include "server/json_body.hpp"
 #include "server/openai_request.hpp"
+#include "server/receipts.hpp"
 
 namespace mullama::server {
 
@@ -231,6 +232,7 @@ class ResponseBuilder {
                       {"output_tokens", summary.generated},
                       {"output_tokens_details", {{"reasoning_tokens", 0}}},
                       {"total_tokens", summary.prompt_tokens + summary.generated}};
+    tail_["receipt"] = receipt_json(summary.receipt);
     Json whole = response();
     send(cut ? "response.incomplete" : "response.completed", {{"response", whole}});
     return whole;

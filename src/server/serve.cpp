@@ -3,7 +3,6 @@
 #include <csignal>
 #include <ctime>
 #include <pthread.h>
-#include <thread>
 
 #include "server/http_server.hpp"
 #include "server/native_routes.hpp"
@@ -37,34 +36,50 @@ class SignalMask {
 /// second one cuts off, and so does an answer that does not end in time.
 class SignalWatch {
  public:
+  static constexpr size_t kStackBytes = Stack::kSmall;
+
   SignalWatch(const SignalMask& mask, HttpServer& server, std::chrono::seconds drain_time,
               std::function<void(const std::string&)> log)
-      : thread_([this, signals = mask.signals(), &server, drain_time, log = std::move(log)] {
-          std::optional<std::chrono::steady_clock::time_point> end;
-          while (!ended_.load()) {
-            const timespec tick{0, 50'000'000};
-            const int signal = ::sigtimedwait(&signals, nullptr, &tick);
-            // A terminal that goes away is no reason to stop serving others.
-            const bool asked = signal == SIGTERM || signal == SIGINT;
-            if (asked && !end) {
-              log("stopping: answers under way may end; a second signal cuts them off");
-              end = std::chrono::steady_clock::now() + drain_time;
-              server.drain();
-            } else if (asked || (end && std::chrono::steady_clock::now() > *end)) {
-              server.stop();
-            }
-          }
-        }) {}
+      : signals_(mask.signals()), server_(server), drain_time_(drain_time), log_(std::move(log)) {}
   ~SignalWatch() {
     ended_.store(true);
-    thread_.join();
+    thread_.reset();
   }
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
 
+  [[nodiscard]] Status start(memory::Ledger& ledger) {
+    MULLAMA_ASSIGN(StackThread thread,
+                   StackThread::start(ledger, kStackBytes, "the stack of the thread that takes signals",
+                                      [this] { watch(); }));
+    thread_.emplace(std::move(thread));
+    return {};
+  }
+
  private:
+  void watch() {
+    std::optional<std::chrono::steady_clock::time_point> end;
+    while (!ended_.load()) {
+      const timespec tick{0, 50'000'000};
+      const int signal = ::sigtimedwait(&signals_, nullptr, &tick);
+      // A terminal that goes away is no reason to stop serving others.
+      const bool asked = signal == SIGTERM || signal == SIGINT;
+      if (asked && !end) {
+        log_("stopping: answers under way may end; a second signal cuts them off");
+        end = std::chrono::steady_clock::now() + drain_time_;
+        server_.drain();
+      } else if (asked || (end && std::chrono::steady_clock::now() > *end)) {
+        server_.stop();
+      }
+    }
+  }
+
+  sigset_t signals_;
+  HttpServer& server_;
+  std::chrono::seconds drain_time_;
+  std::function<void(const std::string&)> log_;
   std::atomic<bool> ended_{false};
-  std::thread thread_;  // last: runs with what stands before it
+  std::optional<StackThread> thread_;
 };
 
 Status check_exposure(const ServeOptions& options) {
@@ -77,6 +92,15 @@ Status check_exposure(const ServeOptions& options) {
 }
 
 }  // namespace
+
+std::vector<memory::PlanRow> plan_server() {
+  return {{memory::kHost, memory::Pool::threads,
+           Stack::footprint(SignalWatch::kStackBytes) + Stack::footprint(ModelPool::kWatchStackBytes),
+           "stacks of the server's own 2 threads"},
+          {memory::kHost, memory::Pool::threads,
+           HttpServer::kKeptStacks * Stack::footprint(HttpServer::kStackBytes),
+           fmt::format("stacks of {} connections; more are taken for more", HttpServer::kKeptStacks)}};
+}
 
 Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   MULLAMA_TRY(check_exposure(options));
@@ -96,6 +120,7 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   ServerState state;
   state.service = &service;
   state.parallel = options.parallel;
+  state.plan = plan_server();
   Router router;
   router.set_message_filter(
       [&service](std::string message) { return service.for_clients(std::move(message)); });
@@ -113,11 +138,14 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
                  HttpServer::bind(options.host, options.port, std::move(router), std::move(access),
                                   options.limits, service.ledger(), request_log));
   state.http = &server->counters();
+  MULLAMA_TRY(service.watch_expiry());
+  // Before models, which may fill the budget.
+  SignalWatch watch(mask, *server, options.drain_time, log);
+  MULLAMA_TRY(watch.start(service.ledger()));
   // A mistake in what was asked for by name shows before the first request.
   for (const auto& [name, source] : models) {
     MULLAMA_TRY(service.load(name, options.keep_models, std::nullopt));
   }
-  const SignalWatch watch(mask, *server, options.drain_time, log);
   log(fmt::format("listening on {}:{}", options.host, server->port()));
   if (options.ready) MULLAMA_TRY(options.ready(server->port()));
   server->serve();

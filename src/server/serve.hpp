@@ -31,6 +31,9 @@ struct ServeOptions {
   std::function<Status(uint16_t)> ready;
 };
 
+/// What a server takes beside its models. Connections beyond those named take a stack each.
+[[nodiscard]] std::vector<memory::PlanRow> plan_server();
+
 /// Serves until SIGTERM or SIGINT: the first lets answers end, a second one cuts them off. Models of
 /// `service.models` are loaded before the first request. `permission` for an address beyond loopback without
 /// a key.

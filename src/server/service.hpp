@@ -183,6 +183,8 @@ struct RunningModel {
   uint64_t cache_bytes = 0;    ///< KV pages kept for reuse by no sequence.
   uint64_t cache_limit = 0;    ///< Bytes that may be kept so.
   uint64_t total_bytes = 0;    ///< All that unloading gives back.
+  uint64_t pages_evicted = 0;  ///< KV pages that made room for others.
+  std::vector<memory::PlanRow> plan;
   std::string key_type;
   std::string value_type;
   struct Slot {

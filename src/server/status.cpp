@@ -14,6 +14,18 @@ double uptime(const ServerState& state) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - state.started).count();
 }
 
+Json plan_json(const std::vector<memory::PlanRow>& plan) {
+  Json rows = Json::array();
+  for (const memory::PlanRow& row : plan) {
+    if (row.bytes == 0) continue;
+    rows.push_back({{"device", memory::device_name(row.device)},
+                    {"pool", memory::pool_name(row.pool)},
+                    {"bytes", row.bytes},
+                    {"why", row.why}});
+  }
+  return rows;
+}
+
 Json model_json(const RunningModel& model) {
   return {{"name", model.name},
           {"digest", model.digest},
@@ -28,8 +40,10 @@ Json model_json(const RunningModel& model) {
           {"prompt_cache_bytes", model.cache_bytes},
           {"prompt_cache_limit", model.cache_limit},
           {"total_bytes", model.total_bytes},
+          {"pages_evicted", model.pages_evicted},
           {"key_type", model.key_type},
-          {"value_type", model.value_type}};
+          {"value_type", model.value_type},
+          {"plan", plan_json(model.plan)}};
 }
 
 /// A label's value: Prometheus wants backslashes, quotes and line ends escaped.
@@ -76,9 +90,11 @@ Result<Json> memory_status(ServerState& state) {
   Json status = {{"pid", ::getpid()}, {"uptime_seconds", uptime(state)}};
   const nlohmann::json measured = engine::to_json(report);
   for (const auto& [name, value] : measured.items()) status[name] = value;
+  status["plan"] = plan_json(state.plan);
   status["models"] = std::move(models);
   status["requests"] = counters.requests.load();
   status["prefix_bytes_reused"] = counters.reused_bytes.load();
+  status["receipts"] = state.service->receipts().to_json();
   return status;
 }
 

@@ -129,6 +129,8 @@ TEST_F(ApiTest, ChatReusesWhatTheContextHolds) {
   const GenerateResult two = context.chat(second, greedy(0));
   EXPECT_GT(two.prompt_tokens, one.prompt_tokens);
   EXPECT_LT(two.prompt_evaluated, two.prompt_tokens);
+  EXPECT_EQ(one.receipt.prefix_bytes_reused, 0u);
+  EXPECT_GT(two.receipt.prefix_bytes_reused, 0u);
 }
 
 TEST_F(ApiTest, X15_GenerateContinuesRawTextAndChatAppliesTheTemplate) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/tiny_models.hpp"
+#include "memory/fake_tree.hpp"
+
 namespace mullama::cli {
 namespace {
 
@@ -40,7 +43,7 @@ TEST(KvComparison, WordsFollowDivergenceAndWhatIsMoreThanChance) {
 TEST(KvComparison, AdviceIsTheSmallestTypeThatHoldsAtEveryWindow) {
   const auto choices = kv_choices();
   const auto compare = [&](double q8, double q4) {
-    KvComparison comparison{2048, 100, 1, {}};
+    KvComparison comparison{2048, 100, 1, {}, 0};
     for (const KvChoice& choice : choices) {
       const bool quantized = choice.key != kernels::KvType::f16 && choice.rotate;
       const double kl = choice.key == kernels::KvType::q4_0   ? q4
@@ -57,6 +60,52 @@ TEST(KvComparison, AdviceIsTheSmallestTypeThatHoldsAtEveryWindow) {
   EXPECT_NE(well.find("Use q8_0/q4_0"), std::string::npos) << well;
   EXPECT_NE(well.find("q4_0 saves 71.9 % at a slight loss"), std::string::npos) << well;
   EXPECT_NE(advice(std::vector{good, bad}).find("Stay with f16"), std::string::npos);
+}
+
+/// One window of a model's own text, with a cache that holds two of its attention windows.
+KvComparison compare_tiny(const std::string& name) {
+  const memory::FakeTree folder;
+  const auto tiny = engine::test::write_tiny_model(folder.path(), name);
+  EXPECT_TRUE(tiny) << tiny.error().message;
+  const auto model = engine::LoadedModel::load(tiny->path, {}, memory::Ledger());
+  EXPECT_TRUE(model) << model.error().message;
+  std::vector<engine::TokenId> tokens(96);
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] = static_cast<engine::TokenId>(3 + i * 7 % (tiny->vocabulary - 3));
+  auto comparison = compare_kv_types(*model, tokens, 96, 16, 1, 32, [](uint64_t) {});
+  EXPECT_TRUE(comparison) << comparison.error().message;
+  return std::move(*comparison);
+}
+
+TEST(KvComparison, ModelsWithoutFullAttentionHaveACostAToken) {
+  for (const std::string name : {"phi3-window", "mistral-window"}) {
+    const KvComparison comparison = compare_tiny(name);
+    EXPECT_GT(comparison.cost_until, 0u) << name;
+    const KvScore& f16 = comparison.scores.front();
+    ASSERT_GT(f16.bytes_a_token, 0u) << name;
+    for (const KvScore& score : comparison.scores) {
+      if (!score.refusal.empty()) continue;
+      const auto size = [](kernels::KvType type) { return kernels::kv_row_bytes(type, 32); };
+      const uint64_t share = size(score.choice.key) + size(score.choice.value);
+      EXPECT_EQ(score.bytes_a_token * (2 * size(kernels::KvType::f16)), f16.bytes_a_token * share)
+          << name << " " << score.choice.name();
+    }
+  }
+  EXPECT_EQ(compare_tiny("llama").cost_until, 0u);
+  EXPECT_EQ(compare_tiny("gemma3").cost_until, 0u);
+}
+
+TEST(KvComparison, AdviceForWindowedModelsNamesASmallerType) {
+  KvComparison comparison = compare_tiny("phi3-window");
+  // Random weights tell nothing of quality: where none shows, the smallest type is the one to use.
+  for (KvScore& score : comparison.scores) {
+    std::ranges::fill(score.divergence, 0.0);
+    score.surprise = comparison.scores.front().surprise;
+  }
+  const std::string word = advice(std::vector{comparison});
+  EXPECT_NE(word.find("Use q"), std::string::npos) << word;
+  EXPECT_EQ(word.find("inf"), std::string::npos) << word;
+  EXPECT_EQ(word.find("nan"), std::string::npos) << word;
 }
 
 }  // namespace

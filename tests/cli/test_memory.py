@@ -2,12 +2,16 @@
 
 import json
 import math
+import pathlib
 import re
 import resource
+import shutil
 import subprocess
+import tempfile
 import unittest
 from pydoc_data.topics import topics
 
+from gguf_files import write_small_model, write_vocabulary
 from support import BINARY, REAL_MODEL, ProgramTest, RealModelTest
 
 GREEDY = ("--temperature", "0")
@@ -42,6 +46,33 @@ class Plan(ProgramTest):
             self.assertEqual(again["total"], alternative["bytes"])
             self.assertLessEqual(again["total"], 6 << 30)
 
+    def test_alternatives_typed_plan_to_what_was_printed_for_every_pair_of_types(self):
+        types = ("f32", "f16", "bf16", "q8_0", "q4_0")
+        seen = set()
+        for limit in (("--memory-budget", "6GiB", "--available", "64GiB"), ("--available", "1500MiB")):
+            for key in types:
+                for value in types:
+                    asked = ["--kv-cache-type", key] if key == value else ["--kv-cache-type-k", key, "--kv-cache-type-v", value]
+                    command = ("--shape", "llama-3.1-8b", "--ctx-size", "65536", *limit, *asked)
+                    plan = self.plan(*command)
+                    self.assertFalse(plan["fits"])
+                    for alternative in plan["alternatives"]:
+                        flags = alternative["flags"].split()
+                        again = self.plan(*command, *flags)
+                        self.assertTrue(again["fits"], (asked, alternative))
+                        self.assertEqual(again["total"], alternative["bytes"], (asked, alternative))
+                        seen.add(flags[-2] if len(flags) > 2 else flags[0])
+        self.assertEqual(seen, {"--ctx-size", "--kv-cache-type", "--kv-cache-type-v"})
+
+    def test_fit_prints_flags_that_plan_to_what_it_chose(self):
+        for asked in ((), ("--kv-cache-type-k", "q8_0"), ("--kv-cache-type-k", "f32", "--kv-cache-type-v", "q4_0")):
+            command = ("--shape", "llama-3.1-8b", "--memory-budget", "6GiB", "--available", "64GiB", *asked)
+            chosen = re.search(r"Chosen: (--ctx-size .*)\.\n", self.check_ok("plan", *command, "--fit"))
+            again = self.plan(*command, *chosen[1].split())
+            fitted = self.plan(*command, "--fit")
+            for member in ("total", "context_size", "key_type", "value_type"):
+                self.assertEqual(again[member], fitted[member], asked)
+
     def test_fit_says_what_it_chose(self):
         text = self.check_ok("plan", "--shape", "llama-3.1-8b", "--memory-budget", "6GiB", "--available", "64GiB", "--fit")
         chosen = re.search(r"Chosen: --ctx-size (\d+) --kv-cache-type (\S+)\.", text)
@@ -62,10 +93,58 @@ class Plan(ProgramTest):
         self.check_fails(3, "plan", "--shape", "llama-9")
         self.check_fails(4, "plan")
 
+    def test_the_sampler_asked_for_is_planned(self):
+        def output(*flags):
+            rows = self.plan("--shape", "llama-3.2-1b", "--ctx-size", "2048", *flags)["rows"]
+            return sum(row["bytes"] for row in rows if row["pool"] == "output" and "sampler" in row["why"])
+
+        plain = output()
+        self.assertLess(output("--temperature", "0"), plain)
+        self.assertGreater(output("--typical-p", "0.9"), plain)
+        self.assertGreater(output("--repeat-penalty", "1.3", "--repeat-last-n", "-1"), plain)
+        self.assertGreater(output("--dry-multiplier", "0.8", "--dry-penalty-last-n", "-1"), plain)
+        self.assertIn("top_p", self.check_fails(4, "plan", "--shape", "llama-3.2-1b", "--top-p", "7"))
+
+    def test_a_shape_says_that_it_cannot_measure_a_format(self):
+        self.assertIn("a shape does not have", self.check_ok("plan", "--shape", "llama-3.2-1b", "--format", "json"))
+        self.check_fails(4, "plan", "--shape", "llama-3.2-1b", "--format", "Modelfile")
+
+    def test_the_kv_row_says_where_a_servers_prompt_cache_is(self):
+        why = {n: next(row["why"] for row in self.plan("--shape", "llama-3.2-1b", "--parallel", n)["rows"] if row["pool"] == "kv")
+               for n in ("1", "3")}
+        self.assertIn("keep prompts for reuse", why["3"])
+        self.assertNotIn("keep prompts for reuse", why["1"])
+
     def test_X04_C18_without_a_gpu_everything_is_on_the_host(self):
         plan = self.plan("--shape", "llama-2-7b", "--gpu-layers", "20")
         self.assertEqual({row["device"] for row in plan["rows"]}, {"host"})
         self.assertIn("no GPU backend", self.check_ok("plan", "--shape", "llama-2-7b", "--gpu-layers", "20"))
+
+
+class EnvironmentBudget(ProgramTest):
+    """MULLAMA_MEMORY_BUDGET holds for every command that takes memory with a model."""
+
+    def test_quantize(self):
+        write_small_model(self.folder / "x.gguf")
+        error = self.check_fails(8, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="1MiB")
+        self.assertRegex(error, r"2 threads: .*need 5\.\d+ MiB, budget 1\.00 MiB")
+        self.assertFalse((self.folder / "out.gguf").exists())
+        self.check_fails(4, "quantize", "x.gguf", "out.gguf", "Q8_0", "-q", MULLAMA_MEMORY_BUDGET="much")
+        self.check_ok("quantize", "x.gguf", "out.gguf", "Q8_0", "-q", "--threads", "2", MULLAMA_MEMORY_BUDGET="8MiB")
+
+    def test_create_that_quantizes(self):
+        write_small_model(self.folder / "x.gguf")
+        (self.folder / "Modelfile").write_text("FROM ./x.gguf\n")
+        error = self.check_fails(8, "create", "small", "-q", "Q8_0", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
+        self.assertIn("budget 1.00 MiB", error)
+        self.assertEqual(self.check_ok("list", "--json").strip(), "[]")
+        self.check_ok("create", "plain", "--quiet", MULLAMA_MEMORY_BUDGET="1MiB")
+
+    def test_tokenize(self):
+        write_vocabulary(self.folder / "vocab.gguf")
+        error = self.check_fails(8, "tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="4KiB")
+        self.assertRegex(error, r"need \S+ \S*B, budget 4\.00 KiB")
+        self.check_ok("tokenize", "./vocab.gguf", "hello", MULLAMA_MEMORY_BUDGET="1MiB")
 
 
 class Running(RealModelTest):
@@ -98,6 +177,41 @@ class Running(RealModelTest):
                     planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
             held = {row["pool"]: row["bytes"] for row in process["pools"]}
             self.assertEqual({pool: count for pool, count in planned.items() if count}, held)
+
+    def test_a_plan_heeds_the_models_own_parameters_as_run_does(self):
+        with tempfile.TemporaryDirectory() as folder:
+            models = pathlib.Path(folder) / "models"
+            shutil.copytree(self.environment["MULLAMA_MODELS_DIR"], models, symlinks=True)
+            self.environment["MULLAMA_MODELS_DIR"] = str(models)
+            modelfile = (f"FROM {REAL_MODEL}\nPARAMETER num_ctx 777\nPARAMETER num_batch 96\nPARAMETER num_thread 3\n"
+                         "PARAMETER use_mmap false\nPARAMETER typical_p 0.9\n")
+            self.check_ok("create", "own", "-f", "-", text=modelfile)
+            for flags in ((), ("--ctx-size", "300")):
+                plan = json.loads(self.check_ok("plan", "own", "--json", *flags))
+                self.assertEqual((plan["context_size"], plan["batch_size"]), (300 if flags else 777, 96))
+                document = json.loads(self.check_ok("run", "own", "Hello!", "-n", "2", "--json", *flags))
+                self.assertEqual(document["memory"]["context_size"], plan["context_size"])
+                planned, peak = {}, {}
+                for row in plan["rows"]:
+                    planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+                for row in document["process"]["pools"]:
+                    peak[row["pool"]] = row["peak"]
+                self.assertEqual({pool: count for pool, count in planned.items() if count}, peak)
+
+    def test_a_plan_with_a_format_counts_what_the_vocabulary_takes(self):
+        flags = ("--ctx-size", "512", *GREEDY, "--format", "json")
+        plan = json.loads(self.check_ok("plan", REAL_MODEL, "--json", *flags))
+        # Cut off or not: what counts is that it was made within a grammar.
+        document = json.loads(self.run_program("run", REAL_MODEL, "A colour, as JSON", "-n", "8", "--json", *flags).stdout)
+        planned, pools = {}, {row["pool"]: row for row in document["process"]["pools"]}
+        for row in plan["rows"]:
+            planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+        # The vocabulary stays; masks and states are gone with the answer.
+        self.assertEqual(planned["tokenizer"], pools["tokenizer"]["bytes"])
+        states = pools["runtime"]["peak"] - planned["runtime"]
+        self.assertGreaterEqual(states, 256 << 10)
+        self.assertEqual(states % (256 << 10), 0)
+        self.assertIn("grammar also takes states", self.check_ok("plan", REAL_MODEL, *flags))
 
     def test_M2_what_is_beyond_the_ledger_is_small_and_explained(self):
         document, _ = self.run_json("--ctx-size", "512")

@@ -186,6 +186,67 @@ TEST_P(EngineTest, SecondRequestReusesThePrefixAndAnswersTheSame) {
   EXPECT_EQ(again[second].tokens, answers[first].tokens);
 }
 
+// Two at once in a cache that is full of what others left: each is charged what its own pages displaced, so
+// the charges add up to what the engine counts.
+TEST_P(EngineTest, EvictionsAreChargedToTheRequestThatCausedThem) {
+  ContextParams params;
+  params.n_ctx = 256;
+  params.n_batch = 64;
+  params.n_sequences = 2;
+  for (const bool limited : {false, true}) {
+    const auto engine = make(params);
+    if (limited) engine->pages().set_cache_limit(3);
+    uint64_t charged = 0;
+    size_t both = 0;
+    for (size_t round = 0; round < 5; ++round) {
+      const std::string texts = long_text(600).substr(17 * round);
+      const RequestId large = *engine->submit(greedy(texts.substr(0, 180), 30));
+      const RequestId small = *engine->submit(greedy(texts.substr(300, 40), 20));
+      auto answers = drain(*engine);
+      ASSERT_TRUE(answers[large].finish && answers[small].finish);
+      const uint64_t by_large = answers[large].finish->receipt.pages_evicted;
+      const uint64_t by_small = answers[small].finish->receipt.pages_evicted;
+      both += by_large > 0 && by_small > 0 ? 1 : 0;
+      charged += by_large + by_small;
+      EXPECT_EQ(charged, engine->pages().evictions()) << "round " << round << ", limited " << limited;
+    }
+    EXPECT_GT(charged, 0u);
+    EXPECT_GT(both, 0u);
+  }
+}
+
+TEST_P(EngineTest, PagesGivenBackAreNoEvictions) {
+  ContextParams params;
+  params.n_ctx = 256;
+  const auto engine = make(params);
+  static_cast<void>(*engine->submit(greedy(long_text(200), 8)));
+  drain(*engine);
+  ASSERT_GT(engine->pages().counts(0).cached, 0u);
+  engine->release_idle();
+  EXPECT_EQ(engine->pages().counts(0).cached, 0u);
+  EXPECT_EQ(engine->pages().evictions(), 0u);
+}
+
+TEST_P(EngineTest, SessionsReportWhatTheyKeptFromTheLastTurn) {
+  ContextParams params;
+  params.n_ctx = 512;
+  const auto engine = make(params);
+  const auto first = engine->submit_to_session(greedy(long_text(200), 10));
+  ASSERT_TRUE(first);
+  const Finish one = *drain(*engine)[*first].finish;
+  EXPECT_EQ(one.receipt.prefix_bytes_reused, 0u);
+  const auto second = engine->submit_to_session(greedy("and the", 4));
+  ASSERT_TRUE(second);
+  const Finish two = *drain(*engine)[*second].finish;
+  EXPECT_EQ(two.receipt.prefix_bytes_reused, one.receipt.kv_bytes);
+  // Its prompt is what was added, of which nothing was there.
+  EXPECT_EQ(two.prompt_reused, 0u);
+  engine->clear_session();
+  const auto third = engine->submit_to_session(greedy("something else", 4));
+  ASSERT_TRUE(third);
+  EXPECT_EQ(drain(*engine)[*third].finish->receipt.prefix_bytes_reused, 0u);
+}
+
 TEST_P(EngineTest, StopStringsAreFoundAcrossTokens) {
   ContextParams params;
   params.n_ctx = 256;

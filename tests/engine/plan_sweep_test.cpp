@@ -134,15 +134,25 @@ TEST(PlanSweep, LedgerLessPlanIsZeroInEveryPool) {
   EXPECT_GE(equal, 2000u);
 }
 
+/// Each takes another amount.
+std::vector<sampling::SamplerParams> some_samplers() {
+  std::vector<sampling::SamplerParams> all(5);
+  all[1].temperature = 0;
+  all[2].typical_p = 0.9f;
+  all[3].repeat_penalty = 1.3f;
+  all[3].repeat_last_n = -1;
+  all[4].dry_multiplier = 0.8f;
+  all[4].dry_penalty_last_n = -1;
+  return all;
+}
+
 TEST(PlanSweep, RunningRequestsTakeWhatThePlanSays) {
   const memory::FakeTree folder;
   const auto models = test::write_tiny_models(folder.path());
   ASSERT_TRUE(models) << models.error().message;
   for (const TinyModel& tiny : *models) {
     for (const uint32_t n_sequences : {1u, 3u}) {
-      for (const bool plain : {true, false}) {
-        sampling::SamplerParams sampler;
-        if (plain) sampler.temperature = 0;
+      for (const sampling::SamplerParams& sampler : some_samplers()) {
         ContextParams params;
         params.n_ctx = 128;
         params.n_sequences = n_sequences;

@@ -101,6 +101,67 @@ class Memory(unittest.TestCase):
                 self.assertTrue(server.wait_until(lambda: server.running() is None))
                 self.assertTrue(server.wait_until(lambda: pools() == before), (pools(), before))
 
+    def test_the_plans_of_server_and_model_are_what_is_held(self):
+        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "1024") as server:
+            report = server.get("/memory")[1]
+            planned = {}
+            for row in report["plan"] + report["models"][0]["plan"]:
+                self.assertTrue(row["why"])
+                if "sampler" not in row["why"]:
+                    planned[row["pool"]] = planned.get(row["pool"], 0) + row["bytes"]
+            held = {pool["pool"]: pool["bytes"] for pool in report["pools"]}
+            # Pool runtime also holds the request that asks.
+            for pool in ("weights (mapped)", "tokenizer", "threads", "kv", "scratch", "output"):
+                self.assertEqual(planned[pool], held[pool], pool)
+            # `plan` says the same beforehand, with the same reasons.
+            plan = subprocess.run([BINARY, "plan", MODEL, "--parallel", "2", "--ctx-size", "1024", "--json"], env=server.environment,
+                                  capture_output=True, check=True).stdout
+            self.assertEqual([row for row in json.loads(plan)["rows"] if row["bytes"]], report["models"][0]["plan"])
+
+    def test_receipts_are_told_newest_first(self):
+        with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "512") as server:
+            self.assertEqual(server.get("/memory")[1]["receipts"], [])
+            for tokens in (2, 3):
+                server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": tokens, "temperature": 0}})
+            receipts = server.get("/memory")[1]["receipts"]
+            self.assertEqual([receipt["generated_tokens"] for receipt in receipts], [3, 2])
+            self.assertEqual({receipt["model"] for receipt in receipts}, {MODEL})
+
+    def test_release_idle_gives_pages_back_and_status_shows_it(self):
+        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "2048", "--release-idle=400ms") as server:
+            environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
+
+            def status():
+                report = json.loads(subprocess.run([BINARY, "daemon", "status", "--json"], env=environment, capture_output=True, check=True).stdout)
+                kv = next(pool for pool in report["pools"] if pool["pool"] == "kv")
+                return kv["residency"]["resident"], report["models"][0]["prompt_cache_bytes"]
+
+            body = {"model": MODEL, "prompt": "red " * 400, "raw": True, "stream": False, "options": {"num_predict": 2, "temperature": 0}}
+            text = server.post("/api/generate", body)[1]["response"]
+            resident, cached = status()
+            self.assertGreater(resident, 4 << 20)
+            self.assertGreater(cached, 4 << 20)
+            self.assertTrue(server.wait_until(lambda: status() == (0, 0), 10))
+            self.assertEqual(server.post("/api/generate", body)[1]["response"], text)
+
+    def test_fit_chooses_for_the_budget_and_logs_it(self):
+        budget = 200 << 20
+        with Server("--model", MODEL, "--parallel", "2", "--memory-budget", budget, "--fit") as server:
+            chosen = re.search(r"chose --ctx-size (\d+) --kv-cache-type (\S+) for " + MODEL, server.log())
+            self.assertTrue(chosen, server.log())
+            model = server.running()
+            self.assertEqual((model["context_size"], model["key_type"]), (int(chosen[1]), chosen[2]))
+            host = server.get("/memory")[1]["devices"][0]
+            self.assertLessEqual(host["bytes"], budget)
+            self.assertGreater(host["bytes"], budget * 9 // 10)
+            replies = in_threads(lambda _: server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 4}}), range(4))
+            self.assertEqual([status for status, _ in replies], [200] * 4)
+
+    def test_flags_about_memory_are_checked(self):
+        for flags in (("--release-idle=soon",), ("--fit", "--memory-budget", "1MiB", "--model", MODEL)):
+            with self.assertRaises(RuntimeError):
+                Server(*flags).stop()
+
     def test_keep_alive_ends(self):
         with Server("--parallel", "1", "--ctx-size", "512", "--keep-alive", "1s") as server:
             server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 2}})

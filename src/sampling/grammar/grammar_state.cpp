@@ -52,17 +52,27 @@ GrammarState::GrammarState(Grammar grammar, std::shared_ptr<const VocabularyTrie
       states_(grammar_.automaton()),
       reserved_(ledger, memory::Pool::runtime, "the grammar's states") {}
 
+namespace {
+
+uint64_t mask_bytes(uint32_t vocab_size) {
+  return kSlots * TokenMask::words_for(vocab_size) * sizeof(uint64_t);
+}
+
+}  // namespace
+
+uint64_t GrammarState::mask_bytes_needed(uint32_t vocab_size) {
+  return memory::Buffer::footprint(mask_bytes(vocab_size), memory::Placement::lazy);
+}
+
 Result<GrammarState> GrammarState::create(Grammar grammar, std::shared_ptr<const VocabularyTrie> trie,
                                           memory::Ledger& ledger) {
   try {
     GrammarState state(std::move(grammar), std::move(trie), ledger);
-    const uint64_t words = TokenMask::words_for(state.trie_->vocab_size());
-    const uint64_t bytes = kSlots * words * sizeof(uint64_t);
-    const memory::PlanRow row{
-        memory::kHost, memory::Pool::runtime, memory::Buffer::footprint(bytes, memory::Placement::lazy), {}};
+    const uint32_t vocab_size = state.trie_->vocab_size();
+    const memory::PlanRow row{memory::kHost, memory::Pool::runtime, mask_bytes_needed(vocab_size), {}};
     state.announced_masks_ = ledger.announce({&row, 1});
-    MULLAMA_ASSIGN(state.masks_,
-                   ledger.take(memory::Pool::runtime, bytes, memory::Placement::lazy, "the grammar's masks"));
+    MULLAMA_ASSIGN(state.masks_, ledger.take(memory::Pool::runtime, mask_bytes(vocab_size),
+                                             memory::Placement::lazy, "the grammar's masks"));
     state.slots_.resize(kSlots);
     state.set_ = state.states_.start();
     if (state.set_ == ParseStates::kTooMany) return too_ambiguous();

@@ -23,6 +23,9 @@ class GrammarState {
   [[nodiscard]] static Result<GrammarState> create(Grammar grammar,
                                                    std::shared_ptr<const VocabularyTrie> trie,
                                                    memory::Ledger& ledger);
+  /// What create() takes for masks; states are counted as they are met, up to some multiples of
+  /// kForgetBytes.
+  [[nodiscard]] static uint64_t mask_bytes_needed(uint32_t vocab_size);
 
   /// The tokens that keep the text within the grammar; end tokens exactly when it is complete. Valid until
   /// the next call of a non-const function.

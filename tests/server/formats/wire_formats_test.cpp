@@ -210,6 +210,44 @@ TEST_F(WireFormats, AnthropicStreamsBlocks) {
   EXPECT_EQ(whole["content"][2]["input"]["a"], 1);
 }
 
+// Anthropic counts what the cache gave apart, OpenAI as a part of the prompt.
+TEST_F(WireFormats, TokensFromTheCacheAreCountedAsEachFormatDoes) {
+  script_a_call();
+  script_.summary.prompt_reused = 8;
+  const Json whole = Json::parse(post("/v1/messages", std::string(kChat) + R"(, "max_tokens": 9})"));
+  const Json usage = {{"input_tokens", 3},
+                      {"cache_creation_input_tokens", 0},
+                      {"cache_read_input_tokens", 8},
+                      {"output_tokens", 3}};
+  EXPECT_EQ(whole["usage"], usage);
+  const auto chunks = events("/v1/messages", std::string(kChat) + R"(, "max_tokens": 9, "stream": true})");
+  EXPECT_EQ(chunks[11]["usage"], usage);
+  const Json openai = Json::parse(post("/v1/chat/completions", kChat + std::string("}")));
+  EXPECT_EQ(openai["usage"]["prompt_tokens"], 11);
+  EXPECT_EQ(openai["usage"]["prompt_tokens_details"]["cached_tokens"], 8);
+}
+
+TEST_F(WireFormats, OpenAiAnswersCarryTheReceipt) {
+  script_a_call();
+  script_.summary.receipt = {4096, 512, 2048, 3, 1};
+  const Json receipt = {{"kv_bytes", 4096},
+                        {"peak_scratch", 512},
+                        {"prefix_bytes_reused", 2048},
+                        {"pages_evicted", 3},
+                        {"tokens_cut", 1}};
+  EXPECT_EQ(Json::parse(post("/v1/chat/completions", kChat + std::string("}")))["receipt"], receipt);
+  EXPECT_EQ(Json::parse(post("/v1/completions", R"({"model": "m", "prompt": "x"})"))["receipt"], receipt);
+  EXPECT_EQ(Json::parse(post("/v1/responses", R"({"model": "m", "input": "x"})"))["receipt"], receipt);
+  for (const bool usage : {false, true}) {
+    const auto chunks =
+        events("/v1/chat/completions", std::string(kChat) +
+                                           R"(, "stream": true, "stream_options": {"include_usage": )" +
+                                           (usage ? "true}}" : "false}}"));
+    EXPECT_EQ(chunks[chunks.size() - 2]["receipt"], receipt);
+    for (size_t i = 0; i + 2 < chunks.size(); ++i) EXPECT_FALSE(chunks[i].contains("receipt"));
+  }
+}
+
 TEST_F(WireFormats, AnthropicErrors) {
   const Json missing = Json::parse(
       post("/v1/messages",
