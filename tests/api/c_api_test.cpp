@@ -271,8 +271,10 @@ TEST_F(CApiTest, ChatVariablesReachTheTemplate) {
   EXPECT_EQ(rendered(nullptr), "none/True");
   EXPECT_EQ(rendered(R"({"reasoning_effort": "low", "enable_thinking": false})"), "low/False");
   char* text = nullptr;
-  EXPECT_EQ(mullama_apply_chat_template(model, "[]", nullptr, "{", true, &text, nullptr),
-            MULLAMA_INVALID_ARGUMENT);
+  for (const char* bad : {"{", "[1]", "\"low\""}) {
+    EXPECT_EQ(mullama_apply_chat_template(model, "[]", nullptr, bad, true, &text, nullptr),
+              MULLAMA_INVALID_ARGUMENT);
+  }
 
   mullama_context_params shape;
   mullama_context_params_init(&shape, sizeof(shape));
