@@ -7,6 +7,7 @@ What other tests hold already is taken from there; fuzz/seeds has the files that
 """
 import json
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,13 @@ def http_requests():
     chat = {"model": "m", "messages": [{"role": "user", "content": "Hi", "images": []}], "stream": False, "keep_alive": "5m",
             "options": {"temperature": 0.5, "num_ctx": 512, "stop": ["a"]}, "format": {"type": "object", "properties": {}},
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}], "think": True}
+    messages = {"model": "m", "max_tokens": 5, "system": [{"type": "text", "text": "s"}], "stop_sequences": ["q"], "temperature": 0.5,
+                "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}], "tool_choice": {"type": "tool", "name": "f"},
+                "thinking": {"type": "enabled", "budget_tokens": 1024},
+                "messages": [{"role": "user", "content": "x"},
+                             {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "t"},
+                                                               {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]},
+                             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "r"}]}]}
     bodies = [
         {"model": "m", "prompt": "Hi", "system": "s", "suffix": "x", "raw": True, "context": [1, 2], "logprobs": True, "top_logprobs": 3},
         chat,
@@ -38,9 +46,27 @@ def http_requests():
         {"prompt": [1, "text"], "n_predict": 3, "stop": ["a"], "grammar": 'root ::= "a"', "json_schema": {"type": "string"}, "cache_prompt": True},
         {"messages": chat["messages"]},
         {},
+        {"model": "m", "messages": [{"role": "system", "content": [{"type": "text", "text": "s"}]}, *chat["messages"],
+                                    {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+                                    {"role": "tool", "tool_call_id": "1", "content": "r"}],
+         "temperature": 0, "stop": ["a"], "max_completion_tokens": 2, "logit_bias": {"5": -100}, "logprobs": True, "top_logprobs": 2, "n": 1,
+         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, "reasoning_effort": "low",
+         "stream": True, "stream_options": {"include_usage": True}, "chat_template_kwargs": {"enable_thinking": False}},
+        {"model": "m", "prompt": [1, 2], "suffix": "", "logprobs": 1, "echo": False, "stream": False, "seed": 7, "grammar": 'root ::= "a"'},
+        {"model": "m", "input": [[1, 2], [3]], "encoding_format": "base64", "dimensions": 2},
+        {"model": "m", "instructions": "s", "max_output_tokens": 5, "stream": True, "reasoning": {"effort": "low"}, "tool_choice": "auto",
+         "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}], "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}},
+         "input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}, {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+                   {"type": "function_call_output", "call_id": "1", "output": "r"}]},
+        {**messages, "stream": True},
+        {name: messages[name] for name in ("model", "system", "tools", "messages")},
     ]
+    # The fuzzer takes the byte modulo the number of its routes, and sends none for 0.
     for route, body in enumerate(bodies):
-        yield bytes([12 + route]) + json.dumps(body).encode()
+        yield bytes([len(bodies) + route]) + json.dumps(body).encode()
+    for route, body in ((9, {"prompt": "a", "stream": True, "n_probs": 2}), (13, {"prompt": "a", "stream": True}), (14, {"input": "a"}),
+                        (15, {"input": "a"}), (16, messages)):
+        yield bytes([len(bodies) + route]) + json.dumps(body).encode()
     for first, headers in (("GET /api/tags", ""), ("HEAD /", "Connection: close\r\n"), ("GET /metrics", "Authorization: Bearer k\r\n"),
                            ("POST /v1/chat/completions", "Origin: http://localhost\r\nContent-Length: 2\r\n"),
                            ("POST /v1/messages", "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n")):
@@ -51,6 +77,33 @@ def http_requests():
 def jinja():
     for snippet in json.loads((SOURCE / "tests/text/jinja/snippets.json").read_text(encoding="utf-8")):
         yield snippet["template"].encode()
+
+
+def go_template():
+    """What the tests of the translator give it."""
+    source = (SOURCE / "tests/text/chat/chat_template_test.cpp").read_text(encoding="utf-8")
+    for literals in re.findall(r'(?:"(?:[^"\\\n]|\\.)*"\s*)+', source):
+        text = "".join(json.loads(f'"{part}"') for part in re.findall(r'"((?:[^"\\\n]|\\.)*)"', literals))
+        if "{{" in text and "{%" not in text:
+            yield text.encode()
+
+
+def grammar():
+    """A byte that chooses the language, the source to a zero byte, then a text that is to follow it."""
+    source = (SOURCE / "tests/sampling/gbnf_test.cpp").read_text(encoding="utf-8")
+    rules = re.findall(r'"((?:[a-z]+ ?::=|# )(?:[^"\\\n]|\\.)*)"', source)
+    for rule in dict.fromkeys(rules):
+        try:
+            yield b"\0" + json.loads(f'"{rule}"').encode() + b"\0ab(1, 2)x"
+        except json.JSONDecodeError:
+            continue  # an escape that JSON does not have
+    patterns = set()
+    for schema in json.loads((SOURCE / "tests/engine/schemas.json").read_text(encoding="utf-8")):
+        text = json.dumps(schema, ensure_ascii=False)
+        patterns.update(json.loads(f'"{pattern}"') for pattern in re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', text))
+        yield b"\1" + text.encode() + b'\0{"name": "a", "age": 3, "list": [1, 2.5e3, true]}'
+    for pattern in sorted(patterns):
+        yield b"\2" + pattern.encode() + b'\0"ABC-1234"'
 
 
 def sampler_options():
@@ -92,7 +145,7 @@ def gguf_reader():
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for inputs in (gguf_reader, http_requests, jinja, sampler_options, tokenizer):
+    for inputs in (gguf_reader, go_template, grammar, http_requests, jinja, sampler_options, tokenizer):
         folder = pathlib.Path(sys.argv[1]) / f"fuzz_{inputs.__name__}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

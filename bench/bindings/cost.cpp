@@ -42,9 +42,12 @@ int main(int argc, char** argv) {
   if (mullama_model_load(argv[1], nullptr, &c_model) != MULLAMA_OK) return 1;
   if (mullama_context_create(c_model, nullptr, &c_context) != MULLAMA_OK) return 1;
   mullama_generate_params how;
-  mullama_generate_params_init(&how);
+  mullama_generate_params_init(&how, sizeof(how));
   how.max_tokens = 100;
-  how.sampler.temperature = 0;
+  mullama_sampler_params greedy;
+  mullama_sampler_params_init(&greedy, sizeof(greedy));
+  greedy.temperature = 0;
+  how.sampler = &greedy;
   how.ignore_end_of_generation = true;
   rate = 0;
   for (int round = 0; round < 3; ++round) {
@@ -52,6 +55,7 @@ int main(int argc, char** argv) {
     mullama_stream* stream = nullptr;
     if (mullama_stream_create(c_context, "Once upon a time", 16, &how, &stream) != MULLAMA_OK) return 1;
     mullama_stream_token token;
+    mullama_stream_token_init(&token, sizeof(token));
     bool more = false;
     (void)mullama_stream_next(stream, &token, &more);
     start = seconds();

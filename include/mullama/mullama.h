@@ -2,11 +2,19 @@
  *
  * Each *_create or *_load has a *_free, which accepts NULL. Functions that can fail return a mullama_status
  * and never abort or throw; mullama_last_error() tells the calling thread what went wrong in its last failed
- * call. Option structs are filled by their *_init function, which also records their size, so that fields can
- * be added without breaking callers. A model may be used from many threads at once; a context, batch, sampler
- * or stream from one at a time, except mullama_context_cancel(), _token_count(), _size() and _memory_info().
- * A context keeps its model alive, and a stream its context: handles may be freed in any order. Functions
- * that only read accept a NULL handle and then return 0, false or NULL. */
+ * call.
+ *
+ * Every struct that crosses this border begins with its size, which its *_init function records beside the
+ * defaults: mullama_result_init(&result, sizeof(result)). New fields are only ever added at a struct's end,
+ * and the library neither reads nor writes beyond the size it was told, so that a program may meet a library
+ * of another age: fields that the older of the two does not know keep their defaults, and one that was set
+ * and that the library does not know is MULLAMA_UNSUPPORTED. Structs within structs have room reserved
+ * instead.
+ *
+ * A model may be used from many threads at once; a context, batch, sampler or stream from one at a time,
+ * except mullama_context_cancel(), _token_count(), _size() and _memory_info(). A context keeps its model
+ * alive, and a stream its context: handles may be freed in any order. Functions that only read accept a NULL
+ * handle and then return 0, false or NULL. */
 #ifndef MULLAMA_MULLAMA_H
 #define MULLAMA_MULLAMA_H
 
@@ -133,15 +141,18 @@ typedef struct mullama_sampler_params {
 
 typedef struct mullama_generate_params {
   size_t struct_size;
-  int32_t max_tokens; /* -1: until the model stops or the context is full */
-  mullama_sampler_params sampler;
-  const char* const* stop; /* n_stop strings */
+  int32_t max_tokens;                    /* -1: until the model stops or the context is full */
+  const mullama_sampler_params* sampler; /* NULL: the defaults */
+  const char* const* stop;               /* n_stop strings */
   size_t n_stop;
   bool ignore_end_of_generation;
   bool parse_special;      /* true */
   const char* grammar;     /* GBNF, or NULL */
   const char* json_schema; /* a JSON Schema, "json", or NULL */
   bool render_special;     /* false */
+  /* For conversations: a JSON object of further variables of the template, such as
+   * {"enable_thinking": false} or {"reasoning_effort": "low"}, or NULL. */
+  const char* chat_variables;
 } mullama_generate_params;
 
 /* One piece of a streamed answer; text holds complete UTF-8 characters and may be empty. Return false to
@@ -151,22 +162,28 @@ typedef bool (*mullama_token_callback)(mullama_token token, const char* text, si
 
 /* One piece of a streamed answer. */
 typedef struct mullama_stream_token {
+  size_t struct_size;
   mullama_token token; /* -1: none, as in a last piece of held back text */
   const char* text;    /* complete UTF-8 characters; valid until the stream's next call */
   size_t text_size;
   float logprob;
 } mullama_stream_token;
 
+/* What one request took. */
 typedef struct mullama_receipt {
   uint64_t kv_bytes;
   uint64_t peak_scratch;
   uint64_t prefix_bytes_reused;
   uint64_t pages_evicted;
   uint64_t tokens_cut;
+  uint64_t context_growths; /* times that a larger context took over, */
+  uint64_t kv_demotions;    /* and of them those with a smaller KV type */
+  uint64_t reserved[5];     /* 0 */
 } mullama_receipt;
 
-/* Freed by mullama_result_free(). */
+/* Its text and tokens are freed by mullama_result_free(), after which it can be used again. */
 typedef struct mullama_result {
+  size_t struct_size;
   char* text; /* UTF-8, text_size bytes and a terminating zero */
   size_t text_size;
   mullama_token* tokens;
@@ -181,8 +198,6 @@ typedef struct mullama_result {
   mullama_receipt receipt;
   uint32_t drafted_tokens;  /* guessed by lookup, */
   uint32_t accepted_tokens; /* and of them those that were right */
-  uint64_t context_growths; /* times that a larger context took over, */
-  uint64_t kv_demotions;    /* and of them those with a smaller KV type */
 } mullama_result;
 
 /* What backs memory at this moment, as the operating system says; zeros where it does not. Bytes. */
@@ -193,6 +208,7 @@ typedef struct mullama_residency {
   uint64_t anonymous; /* resident pages of no file: only swap could take them */
   uint64_t locked;    /* resident pages of locked mappings: achieved, not asked */
   uint64_t swapped;
+  uint64_t reserved[2]; /* 0 */
 } mullama_residency;
 
 /* Bytes, but for token_count and context_size. */
@@ -220,10 +236,13 @@ typedef struct mullama_memory_info {
 
 /* One pool of one device in the account book of the whole process. */
 typedef struct mullama_pool_usage {
+  size_t struct_size;
   char device[16];
   char pool[24];
   uint64_t bytes;
   uint64_t peak;
+  uint64_t planned;            /* what the plan said before the bytes were taken */
+  mullama_residency residency; /* of host memory */
 } mullama_pool_usage;
 
 typedef enum mullama_pooling {
@@ -233,6 +252,7 @@ typedef enum mullama_pooling {
 } mullama_pooling;
 
 typedef struct mullama_live_objects {
+  size_t struct_size;
   uint64_t models;
   uint64_t contexts;
   uint64_t batches;
@@ -251,19 +271,27 @@ MULLAMA_C_API mullama_status mullama_set_memory_budget(const char* budget);
  * with mullama_string_free(). */
 MULLAMA_C_API mullama_status mullama_plan(const char* path, const mullama_model_params* model,
                                           const mullama_context_params* context, char** json);
-/* Writes up to `capacity` pools and always sets *count to the number there are. */
+/* Writes up to `capacity` pools, each of which mullama_pool_usage_init() has filled before, and always sets
+ * *count to the number there are. */
 MULLAMA_C_API mullama_status mullama_memory_pools(mullama_pool_usage* pools, size_t capacity, size_t* count);
 /* "f16" and so on; NULL for a value that is none of the types. */
 MULLAMA_C_API const char* mullama_kv_cache_type_name(mullama_kv_cache_type type);
 MULLAMA_C_API mullama_status mullama_kv_cache_type_from_name(const char* name, mullama_kv_cache_type* type);
-MULLAMA_C_API mullama_live_objects mullama_get_live_objects(void);
+MULLAMA_C_API mullama_status mullama_get_live_objects(mullama_live_objects* live);
 /* Frees a string that a function of this API gave away. */
 MULLAMA_C_API void mullama_string_free(char* text);
 
-MULLAMA_C_API void mullama_model_params_init(mullama_model_params* params);
-MULLAMA_C_API void mullama_context_params_init(mullama_context_params* params);
-MULLAMA_C_API void mullama_sampler_params_init(mullama_sampler_params* params);
-MULLAMA_C_API void mullama_generate_params_init(mullama_generate_params* params);
+/* Each fills a struct of the caller with its defaults, or with zeros what the library will write; struct_size
+ * is the sizeof() that the caller was compiled with. NULL is left alone. */
+MULLAMA_C_API void mullama_model_params_init(mullama_model_params* params, size_t struct_size);
+MULLAMA_C_API void mullama_context_params_init(mullama_context_params* params, size_t struct_size);
+MULLAMA_C_API void mullama_sampler_params_init(mullama_sampler_params* params, size_t struct_size);
+MULLAMA_C_API void mullama_generate_params_init(mullama_generate_params* params, size_t struct_size);
+MULLAMA_C_API void mullama_result_init(mullama_result* result, size_t struct_size);
+MULLAMA_C_API void mullama_stream_token_init(mullama_stream_token* token, size_t struct_size);
+MULLAMA_C_API void mullama_memory_info_init(mullama_memory_info* info, size_t struct_size);
+MULLAMA_C_API void mullama_pool_usage_init(mullama_pool_usage* pool, size_t struct_size);
+MULLAMA_C_API void mullama_live_objects_init(mullama_live_objects* live, size_t struct_size);
 
 /* params may be NULL for the defaults. */
 MULLAMA_C_API mullama_status mullama_model_load(const char* path, const mullama_model_params* params,
@@ -286,8 +314,9 @@ MULLAMA_C_API size_t mullama_model_metadata_count(const mullama_model* model);
 /* The entry at `index`, in the file's order; both strings are freed with mullama_string_free(). */
 MULLAMA_C_API mullama_status mullama_model_metadata_at(const mullama_model* model, size_t index, char** key,
                                                        char** value);
-/* A metadata value as text, or NULL if there is no such key; free it with mullama_string_free(). */
-MULLAMA_C_API char* mullama_model_metadata(const mullama_model* model, const char* key);
+/* A metadata value as text, freed with mullama_string_free(); MULLAMA_NOT_FOUND if there is no such key. */
+MULLAMA_C_API mullama_status mullama_model_metadata(const mullama_model* model, const char* key,
+                                                    char** value);
 
 /* Writes up to `capacity` ids and always sets *count to the number there are; a larger count than capacity is
  * not an error. */
@@ -301,9 +330,11 @@ MULLAMA_C_API mullama_status mullama_detokenize(const mullama_model* model, cons
 /* The bytes of one token, which may be part of a character. */
 MULLAMA_C_API mullama_status mullama_token_piece(const mullama_model* model, mullama_token token,
                                                  bool render_special, char** bytes, size_t* size);
-/* messages_json, and tools_json unless NULL, are JSON arrays in OpenAI's shape. */
+/* messages_json, and tools_json unless NULL, are JSON arrays in OpenAI's shape; variables_json, unless NULL,
+ * is as in mullama_generate_params::chat_variables. */
 MULLAMA_C_API mullama_status mullama_apply_chat_template(const mullama_model* model,
                                                          const char* messages_json, const char* tools_json,
+                                                         const char* variables_json,
                                                          bool add_generation_prompt, char** text,
                                                          size_t* text_size);
 
@@ -318,7 +349,6 @@ MULLAMA_C_API void mullama_context_cancel(mullama_context* context);
 MULLAMA_C_API mullama_status mullama_context_release_idle(mullama_context* context);
 MULLAMA_C_API uint32_t mullama_context_token_count(const mullama_context* context);
 MULLAMA_C_API uint32_t mullama_context_size(const mullama_context* context);
-/* info->struct_size must be set to sizeof(mullama_memory_info): fields beyond it are left alone. */
 MULLAMA_C_API mullama_status mullama_context_memory_info(const mullama_context* context,
                                                          mullama_memory_info* info);
 

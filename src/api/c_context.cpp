@@ -6,10 +6,6 @@ namespace memory = mullama::memory;
 
 namespace {
 
-mullama_residency to_c(const mullama::Residency& from) {
-  return {from.mapped, from.resident, from.clean, from.anonymous, from.locked, from.swapped};
-}
-
 void add(mullama_residency& sum, const mullama::Residency& part) {
   sum.mapped += part.mapped;
   sum.resident += part.resident;
@@ -32,7 +28,15 @@ mullama_residency residency_of(const mullama::MemoryInfo& info, std::initializer
 
 }  // namespace
 
+mullama_residency mullama::c_api::to_c(const mullama::Residency& from) {
+  return {from.mapped, from.resident, from.clean, from.anonymous, from.locked, from.swapped, {}};
+}
+
 extern "C" {
+
+void mullama_memory_info_init(mullama_memory_info* info, size_t struct_size) {
+  write_struct(info, struct_size, {});
+}
 
 mullama_status mullama_context_create(const mullama_model* model, const mullama_context_params* params,
                                       mullama_context** context) {
@@ -78,12 +82,9 @@ mullama_status mullama_context_memory_info(const mullama_context* context, mulla
   return guarded([&] {
     require(context, "context");
     require(info, "info");
-    const size_t size = info->struct_size;
-    if (size < sizeof(size_t) || size > 2 * sizeof(*info))
-      invalid("info->struct_size is not set to sizeof(mullama_memory_info)");
+    require_size(*info);
     const mullama::MemoryInfo from = context->context.memory_info();
     mullama_memory_info full{};
-    full.struct_size = size;
     full.model_size = from.model_size;
     full.kv_cache_size = from.kv_cache_size;
     full.token_count = from.token_count;
@@ -102,7 +103,7 @@ mullama_status mullama_context_memory_info(const mullama_context* context, mulla
     full.kv = residency_of(from, {memory::Pool::kv});
     full.unaccounted = from.unaccounted;
     full.beyond_pools = from.beyond_pools;
-    std::memcpy(info, &full, std::min(size, sizeof(full)));
+    write_struct(info, info->struct_size, full);
   });
 }
 

@@ -30,6 +30,10 @@ void invalid(const char* message) {
   throw mullama::MullamaError(mullama::StatusCode::invalid_argument, message);
 }
 
+void unsupported(const char* message) {
+  throw mullama::MullamaError(mullama::StatusCode::unsupported, message);
+}
+
 void require(const void* pointer, const char* name) {
   if (pointer == nullptr) invalid((std::string(name) + " is NULL").c_str());
 }

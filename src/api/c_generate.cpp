@@ -6,30 +6,43 @@ using namespace mullama::c_api;
 
 namespace {
 
+/// A result must at least hold what its caller has to free.
+constexpr size_t kSmallestResult = offsetof(mullama_result, finish_reason);
+
+void require_result(mullama_result* result) {
+  require(result, "result");
+  require_size(*result, kSmallestResult);
+  write_struct(result, result->struct_size, {});
+}
+
+mullama_receipt to_c(const mullama::Receipt& from) {
+  return {from.kv_bytes,   from.peak_scratch,    from.prefix_bytes_reused, from.pages_evicted,
+          from.tokens_cut, from.context_growths, from.kv_demotions,        {}};
+}
+
 /// Copies a result for a caller that frees it with mullama_result_free().
 void give(const mullama::GenerateResult& made, mullama_result* result) {
-  result->text = copy_text(made.text);
-  result->text_size = made.text.size();
-  result->tokens = static_cast<mullama_token*>(std::malloc((made.tokens.size() + 1) * sizeof(mullama_token)));
-  if (result->tokens == nullptr) {
-    mullama_result_free(result);
+  mullama_result full{};
+  full.text_size = made.text.size();
+  full.n_tokens = made.tokens.size();
+  full.finish_reason = static_cast<mullama_finish_reason>(made.finish_reason);
+  full.seed = made.seed;
+  full.prompt_tokens = made.prompt_tokens;
+  full.prompt_evaluated = made.prompt_evaluated;
+  full.generated_tokens = made.generated_tokens;
+  full.prompt_seconds = made.prompt_seconds;
+  full.generate_seconds = made.generate_seconds;
+  full.receipt = to_c(made.receipt);
+  full.drafted_tokens = made.drafted_tokens;
+  full.accepted_tokens = made.accepted_tokens;
+  full.text = copy_text(made.text);
+  full.tokens = static_cast<mullama_token*>(std::malloc((made.tokens.size() + 1) * sizeof(mullama_token)));
+  if (full.tokens == nullptr) {
+    std::free(full.text);
     throw std::bad_alloc();
   }
-  std::copy(made.tokens.begin(), made.tokens.end(), result->tokens);
-  result->n_tokens = made.tokens.size();
-  result->finish_reason = static_cast<mullama_finish_reason>(made.finish_reason);
-  result->seed = made.seed;
-  result->prompt_tokens = made.prompt_tokens;
-  result->prompt_evaluated = made.prompt_evaluated;
-  result->generated_tokens = made.generated_tokens;
-  result->drafted_tokens = made.drafted_tokens;
-  result->accepted_tokens = made.accepted_tokens;
-  result->context_growths = made.receipt.context_growths;
-  result->kv_demotions = made.receipt.kv_demotions;
-  result->prompt_seconds = made.prompt_seconds;
-  result->generate_seconds = made.generate_seconds;
-  result->receipt = {made.receipt.kv_bytes, made.receipt.peak_scratch, made.receipt.prefix_bytes_reused,
-                     made.receipt.pages_evicted, made.receipt.tokens_cut};
+  std::copy(made.tokens.begin(), made.tokens.end(), full.tokens);
+  write_struct(result, result->struct_size, full);
 }
 
 /// Runs one of the generating functions and hands its result over.
@@ -38,9 +51,8 @@ mullama_status generate(mullama_context* context, const mullama_generate_params*
                         mullama_token_callback callback, void* user, mullama_result* result,
                         Generate&& body) noexcept {
   return guarded([&] {
+    require_result(result);
     require(context, "context");
-    require(result, "result");
-    *result = {};
     const mullama::GenerateOptions options = to_cpp(read_params(params, mullama_generate_params_init));
     std::function<bool(const mullama::StreamToken&)> on_token;
     if (callback != nullptr) {
@@ -68,6 +80,16 @@ mullama_status start(mullama_context* context, const mullama_generate_params* pa
 }  // namespace
 
 extern "C" {
+
+void mullama_result_init(mullama_result* result, size_t struct_size) {
+  write_struct(result, struct_size, {});
+}
+void mullama_stream_token_init(mullama_stream_token* token, size_t struct_size) {
+  mullama_stream_token none{};
+  none.token = -1;
+  none.text = "";
+  write_struct(token, struct_size, none);
+}
 
 mullama_status mullama_generate(mullama_context* context, const char* prompt, size_t prompt_size,
                                 const mullama_generate_params* params, mullama_token_callback callback,
@@ -100,10 +122,11 @@ mullama_status mullama_chat(mullama_context* context, const char* messages_json,
 }
 
 void mullama_result_free(mullama_result* result) {
-  if (result == nullptr) return;
+  // One that no _init has filled holds nothing of ours.
+  if (result == nullptr || !has_size(*result, kSmallestResult)) return;
   std::free(result->text);
   std::free(result->tokens);
-  *result = {};
+  write_struct(result, result->struct_size, {});
 }
 
 mullama_status mullama_stream_create(mullama_context* context, const char* prompt, size_t prompt_size,
@@ -135,12 +158,15 @@ mullama_status mullama_stream_next(mullama_stream* stream, mullama_stream_token*
     require(stream, "stream");
     require(token, "token");
     require(has_token, "has_token");
-    *token = {-1, "", 0, 0};
+    require_size(*token);
+    mullama_stream_token_init(token, token->struct_size);
     *has_token = false;
     auto piece = stream->stream.next();
     if (!piece) return;
     stream->last = std::move(*piece);
-    *token = {stream->last.id, stream->last.text.c_str(), stream->last.text.size(), stream->last.logprob};
+    write_struct(
+        token, token->struct_size,
+        {0, stream->last.id, stream->last.text.c_str(), stream->last.text.size(), stream->last.logprob});
     *has_token = true;
   });
 }
@@ -162,9 +188,8 @@ mullama_status mullama_stream_stop(mullama_stream* stream) {
 
 mullama_status mullama_stream_result(const mullama_stream* stream, mullama_result* result) {
   return guarded([&] {
+    require_result(result);
     require(stream, "stream");
-    require(result, "result");
-    *result = {};
     give(stream->stream.result(), result);
   });
 }

@@ -89,14 +89,19 @@ mullama_status mullama_model_metadata_at(const mullama_model* model, size_t inde
   });
 }
 
-char* mullama_model_metadata(const mullama_model* model, const char* key) {
-  char* text = nullptr;
-  guarded([&] {
+mullama_status mullama_model_metadata(const mullama_model* model, const char* key, char** value) {
+  return guarded([&] {
+    require(static_cast<void*>(value), "value");
+    *value = nullptr;
     require(model, "model");
     require(key, "key");
-    if (const auto value = model->model.metadata(key)) text = copy_text(*value);
+    const auto found = model->model.metadata(key);
+    if (!found) {
+      throw mullama::MullamaError(mullama::StatusCode::not_found,
+                                  std::string("the file has no metadata of the key ") + key);
+    }
+    *value = copy_text(*found);
   });
-  return text;
 }
 
 mullama_status mullama_tokenize(const mullama_model* model, const char* text, size_t text_size,
@@ -126,14 +131,14 @@ mullama_status mullama_detokenize(const mullama_model* model, const mullama_toke
 }
 
 mullama_status mullama_apply_chat_template(const mullama_model* model, const char* messages_json,
-                                           const char* tools_json, bool add_generation_prompt, char** text,
-                                           size_t* text_size) {
+                                           const char* tools_json, const char* variables_json,
+                                           bool add_generation_prompt, char** text, size_t* text_size) {
   return guarded([&] {
     require(model, "model");
     require(messages_json, "messages_json");
     require(static_cast<void*>(text), "text");
-    const std::string out =
-        model->model.apply_chat_template(messages_json, add_generation_prompt, text_or_empty(tools_json));
+    const std::string out = model->model.apply_chat_template(
+        messages_json, add_generation_prompt, text_or_empty(tools_json), text_or_empty(variables_json));
     *text = copy_text(out);
     if (text_size != nullptr) *text_size = out.size();
   });

@@ -66,7 +66,7 @@ mullama::SamplerParams to_cpp(const mullama_sampler_params& params) {
 mullama::GenerateOptions to_cpp(const mullama_generate_params& params) {
   mullama::GenerateOptions out;
   out.max_tokens = params.max_tokens;
-  out.sampler = to_cpp(params.sampler);
+  out.sampler = to_cpp(read_params(params.sampler, mullama_sampler_params_init));
   if (params.n_stop > 0) require(static_cast<const void*>(params.stop), "stop");
   for (size_t i = 0; i < params.n_stop; ++i) {
     require(params.stop[i], "a stop string");
@@ -77,48 +77,46 @@ mullama::GenerateOptions to_cpp(const mullama_generate_params& params) {
   out.render_special = params.render_special;
   out.grammar = text_or_empty(params.grammar);
   out.json_schema = text_or_empty(params.json_schema);
+  out.chat_variables = text_or_empty(params.chat_variables);
   return out;
 }
 
 }  // namespace mullama::c_api
 
+using namespace mullama::c_api;
+
 extern "C" {
 
-void mullama_model_params_init(mullama_model_params* params) {
-  if (params == nullptr) return;
-  *params = {};
-  params->struct_size = sizeof(*params);
-  params->use_mmap = true;
+void mullama_model_params_init(mullama_model_params* params, size_t struct_size) {
+  mullama_model_params defaults{};
+  defaults.use_mmap = true;
+  write_struct(params, struct_size, defaults);
 }
 
-void mullama_context_params_init(mullama_context_params* params) {
-  if (params == nullptr) return;
-  const mullama::ContextParams defaults;
-  *params = {};
-  params->struct_size = sizeof(*params);
-  params->n_batch = defaults.n_batch;
-  params->kv_cache_type = MULLAMA_KV_F16;
-  params->kv_cache_type_v = MULLAMA_KV_SAME;
-  params->kv_rotate = defaults.kv_rotate;
-  params->n_sequences = defaults.n_sequences;
-  params->lookup = defaults.lookup;
-  params->grow = defaults.grow;
+void mullama_context_params_init(mullama_context_params* params, size_t struct_size) {
+  const mullama::ContextParams from;
+  mullama_context_params defaults{};
+  defaults.n_batch = from.n_batch;
+  defaults.kv_cache_type = MULLAMA_KV_F16;
+  defaults.kv_cache_type_v = MULLAMA_KV_SAME;
+  defaults.kv_rotate = from.kv_rotate;
+  defaults.n_sequences = from.n_sequences;
+  defaults.lookup = from.lookup;
+  defaults.grow = from.grow;
+  write_struct(params, struct_size, defaults);
 }
 
-void mullama_sampler_params_init(mullama_sampler_params* params) {
-  if (params == nullptr) return;
-  *params = {};
-  params->struct_size = sizeof(*params);
-  mullama::api::copy_sampler_numbers(mullama::SamplerParams(), *params);
+void mullama_sampler_params_init(mullama_sampler_params* params, size_t struct_size) {
+  mullama_sampler_params defaults{};
+  mullama::api::copy_sampler_numbers(mullama::SamplerParams(), defaults);
+  write_struct(params, struct_size, defaults);
 }
 
-void mullama_generate_params_init(mullama_generate_params* params) {
-  if (params == nullptr) return;
-  *params = {};
-  params->struct_size = sizeof(*params);
-  params->max_tokens = -1;
-  params->parse_special = true;
-  mullama_sampler_params_init(&params->sampler);
+void mullama_generate_params_init(mullama_generate_params* params, size_t struct_size) {
+  mullama_generate_params defaults{};
+  defaults.max_tokens = -1;
+  defaults.parse_special = true;
+  write_struct(params, struct_size, defaults);
 }
 
 }  // extern "C"

@@ -14,6 +14,17 @@ void copy_name(char (&field)[size], const std::string& name) {
   field[length] = 0;
 }
 
+mullama_pool_usage to_c(const mullama::PoolUsage& from) {
+  mullama_pool_usage out{};
+  copy_name(out.device, from.device);
+  copy_name(out.pool, from.pool);
+  out.bytes = from.bytes;
+  out.peak = from.peak;
+  out.planned = from.planned;
+  out.residency = mullama::c_api::to_c(from.residency);
+  return out;
+}
+
 }  // namespace
 
 extern "C" {
@@ -25,9 +36,21 @@ mullama_status mullama_set_memory_budget(const char* budget) {
   return guarded([&] { mullama::set_memory_budget(text_or_empty(budget)); });
 }
 
-mullama_live_objects mullama_get_live_objects(void) {
-  const mullama::LiveObjects live = mullama::live_objects();
-  return {live.models, live.contexts, live.batches, live.samplers, live.streams};
+void mullama_pool_usage_init(mullama_pool_usage* pool, size_t struct_size) {
+  write_struct(pool, struct_size, {});
+}
+void mullama_live_objects_init(mullama_live_objects* live, size_t struct_size) {
+  write_struct(live, struct_size, {});
+}
+
+mullama_status mullama_get_live_objects(mullama_live_objects* live) {
+  return guarded([&] {
+    require(live, "live");
+    require_size(*live);
+    const mullama::LiveObjects now = mullama::live_objects();
+    write_struct(live, live->struct_size,
+                 {0, now.models, now.contexts, now.batches, now.samplers, now.streams});
+  });
 }
 
 void mullama_string_free(char* text) {
@@ -51,14 +74,19 @@ mullama_status mullama_memory_pools(mullama_pool_usage* pools, size_t capacity, 
   return guarded([&] {
     require(count, "count");
     if (capacity > 0) require(pools, "pools");
+    // The caller's elements lie as far apart as its header says.
+    const size_t stride = capacity > 0 ? pools->struct_size : 0;
+    const auto at = [&](size_t i) {
+      return reinterpret_cast<mullama_pool_usage*>(reinterpret_cast<std::byte*>(pools) + i * stride);
+    };
+    for (size_t i = 0; i < capacity; ++i) {
+      require_size(*at(i), sizeof(size_t));
+      if (at(i)->struct_size != stride || stride % alignof(mullama_pool_usage) != 0)
+        invalid("the pools are not all of the size that mullama_pool_usage_init() was told");
+    }
     const std::vector<mullama::PoolUsage> all = mullama::memory_pools();
     *count = all.size();
-    for (size_t i = 0; i < std::min(capacity, all.size()); ++i) {
-      copy_name(pools[i].device, all[i].device);
-      copy_name(pools[i].pool, all[i].pool);
-      pools[i].bytes = all[i].bytes;
-      pools[i].peak = all[i].peak;
-    }
+    for (size_t i = 0; i < std::min(capacity, all.size()); ++i) write_struct(at(i), stride, to_c(all[i]));
   });
 }
 

@@ -79,7 +79,13 @@ std::string Model::apply_chat_template(std::string_view messages_json, bool add_
   text::ChatInput input;
   input.messages = parse(messages_json, "messages");
   if (!tools_json.empty()) input.tools = parse(tools_json, "tools");
-  if (!variables_json.empty()) input.variables = parse(variables_json, "variables of the chat template");
+  if (!variables_json.empty()) {
+    input.variables = parse(variables_json, "variables of the chat template");
+    if (!input.variables.is_object()) {
+      throw MullamaError(StatusCode::invalid_argument,
+                         "the variables of the chat template are not a JSON object");
+    }
+  }
   input.add_generation_prompt = add_generation_prompt;
   return value_or_throw(impl_->chat->render(input));
 }

@@ -146,6 +146,15 @@ text::AnswerReaderOptions reader_options(const text::ChatTemplate& with, const G
 
 }  // namespace
 
+Status check_ids(const text::Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  const auto vocabulary = static_cast<TokenId>(tokenizer.vocab_size());
+  for (const TokenId id : ids) {
+    if (id < 0 || id >= vocabulary)
+      return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", id, vocabulary);
+  }
+  return {};
+}
+
 text::ChatInput with_own_messages(const LoadedEntry& entry, text::ChatInput chat) {
   if (!chat.messages.is_array()) return chat;
   auto messages = nlohmann::ordered_json::array();
@@ -234,12 +243,7 @@ Result<PreparedRequest> prepare_request(LoadedEntry& entry, GenerationRequest& a
   request.stop = asked.stop;
   add_stops(entry, request.stop);
   MULLAMA_ASSIGN(EncodedPrompt prompt, encode(entry, with, asked));
-  const auto vocabulary = static_cast<TokenId>(entry.model->tokenizer().vocab_size());
-  for (const TokenId token : prompt.tokens) {
-    if (token < 0 || token >= vocabulary)
-      return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", token,
-                  vocabulary);
-  }
+  MULLAMA_TRY(check_ids(entry.model->tokenizer(), prompt.tokens));
   if (prompt.tokens.empty()) return fail(ErrorCode::invalid_argument, "the prompt has no tokens");
 
   // A request may ask for less than the model was loaded with, and then gets no more.

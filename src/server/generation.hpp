@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct PreparedRequest {
 /// The tokens of a prompt that a chat template made.
 [[nodiscard]] Result<std::vector<text::TokenId>> encode_rendered(const text::Tokenizer& tokenizer,
                                                                  std::string_view prompt);
+
+/// Whether a vocabulary has all of these.
+[[nodiscard]] Status check_ids(const text::Tokenizer& tokenizer, std::span<const text::TokenId> ids);
 
 /// An answer by a worker of this process.
 class LocalGeneration final : public Generation {

@@ -152,4 +152,21 @@ Result<const Json*> array_member(const Json& object, std::string_view name) {
   return value;
 }
 
+Result<std::vector<text::TokenId>> token_ids(const Json& list, std::string_view name) {
+  std::vector<text::TokenId> ids;
+  ids.reserve(list.size());
+  for (const Json& entry : list) {
+    if (!entry.is_number_integer() || entry < 0 || entry > INT32_MAX)
+      return fail(ErrorCode::invalid_argument, "{} must hold token ids", name);
+    ids.push_back(entry.get<text::TokenId>());
+  }
+  return ids;
+}
+
+Json byte_list(std::string_view text) {
+  Json bytes = Json::array();
+  for (const char c : text) bytes.push_back(static_cast<uint8_t>(c));
+  return bytes;
+}
+
 }  // namespace mullama::server

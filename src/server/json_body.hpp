@@ -4,8 +4,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
+#include "text/token_id.hpp"
 
 namespace mullama::server {
 
@@ -38,5 +40,13 @@ inline constexpr size_t kMaxJsonMembers = 2048;  ///< Of one object.
 /// An array, or none; members of other types are errors.
 [[nodiscard]] Result<const nlohmann::ordered_json*> array_member(const nlohmann::ordered_json& object,
                                                                  std::string_view name);
+
+/// An array of token ids; `name` is how errors call it. Whether a vocabulary has them is for the service to
+/// say.
+[[nodiscard]] Result<std::vector<text::TokenId>> token_ids(const nlohmann::ordered_json& list,
+                                                           std::string_view name);
+
+/// A text's bytes as numbers: it may be part of a character, which JSON could not hold.
+[[nodiscard]] nlohmann::ordered_json byte_list(std::string_view text);
 
 }  // namespace mullama::server

@@ -21,6 +21,13 @@ nlohmann::ordered_json metadata_value(const gguf::Value& value) {
   return nlohmann::ordered_json::parse(value.to_display(), nullptr, false);
 }
 
+/// A text as tokens, or tokens that came as such.
+Result<std::vector<TokenId>> tokens_of(const text::Tokenizer& tokenizer, const EmbedInput& input) {
+  if (input.ids.empty()) return tokenizer.encode(input.text, {true, false});
+  MULLAMA_TRY(check_ids(tokenizer, input.ids));
+  return input.ids;
+}
+
 /// Length 1, after a cut to the first dimensions.
 Status normalize(std::vector<float>& vector, std::optional<uint32_t> dimensions) {
   if (dimensions && *dimensions > 0 && *dimensions < vector.size()) vector.resize(*dimensions);
@@ -79,8 +86,8 @@ Result<Embeddings> LocalService::embed(EmbedRequest request) {
   const uint64_t bytes_a_vector = kBytesAnEmbeddedValue * lease->model->definition().program.embedding_width;
   out.model = lease->name;
   out.load_seconds = lease.load_seconds();
-  for (const std::string& input : request.inputs) {
-    MULLAMA_ASSIGN(std::vector<TokenId> tokens, tokenizer.encode(input, {true, false}));
+  for (const EmbedInput& input : request.inputs) {
+    MULLAMA_ASSIGN(std::vector<TokenId> tokens, tokens_of(tokenizer, input));
     MULLAMA_TRY(out.memory->cover((out.vectors.size() + 1) * bytes_a_vector));
     if (tokens.empty()) {
       return fail(ErrorCode::invalid_argument, "an input without text has no embedding");

@@ -44,12 +44,7 @@ Result<HttpReply> detokenize(Service& service, const HttpRequest& http) {
   MULLAMA_ASSIGN(const Json body, parse_body(http.body));
   MULLAMA_ASSIGN(const std::string model, model_of(service, body));
   MULLAMA_ASSIGN(const Json* list, array_member(body, "tokens"));
-  std::vector<text::TokenId> tokens;
-  for (const Json& entry : list == nullptr ? Json::array() : *list) {
-    if (!entry.is_number_integer() || entry.get<int64_t>() < 0 || entry.get<int64_t>() > INT32_MAX)
-      return fail(ErrorCode::invalid_argument, "tokens must be an array of token ids");
-    tokens.push_back(entry.get<text::TokenId>());
-  }
+  MULLAMA_ASSIGN(const auto tokens, token_ids(list == nullptr ? Json::array() : *list, "tokens"));
   MULLAMA_ASSIGN(const std::string text, service.detokenize(model, tokens));
   return HttpReply::json({{"content", text}});
 }
@@ -82,6 +77,22 @@ Json timings(const Summary& summary) {
           {"predicted_per_second", rate(summary.generated, summary.generate_seconds)}};
 }
 
+Json log_prob_of(const TokenLogProb& token) {
+  return {
+      {"id", token.id}, {"token", token.text}, {"bytes", byte_list(token.text)}, {"logprob", token.log_prob}};
+}
+
+/// What `n_probs` asks for, as llama.cpp's servers write it: each token of a piece with the most likely ones
+/// in its place.
+void add_probabilities(const Delta& delta, Json& list) {
+  for (const ChosenToken& token : delta.tokens) {
+    Json entry = log_prob_of(token.chosen);
+    entry["top_logprobs"] = Json::array();
+    for (const TokenLogProb& other : token.top) entry["top_logprobs"].push_back(log_prob_of(other));
+    list.push_back(std::move(entry));
+  }
+}
+
 Json completion_end(const std::string& content, const Summary& summary) {
   const bool limit = summary.reason != engine::FinishReason::stop;
   return {{"content", content},
@@ -103,12 +114,22 @@ Json completion_end(const std::string& content, const Summary& summary) {
 Status read_completion_options(const Json& body, GenerationRequest& request) {
   Json options = Json::object();
   for (const auto& [name, value] : body.items()) {
-    if (sampling::find_parameter(name) != nullptr && !value.is_null()) options[name] = value;
+    if (sampling::find_parameter(name) != nullptr && !value.is_null() && name != "n_probs")
+      options[name] = value;
   }
   if (body.contains("stop") && !body["stop"].is_null()) options["stop"] = body["stop"];
   MULLAMA_TRY(ollama::read_options({{"options", options}}, request));
   MULLAMA_ASSIGN(const auto most, integer_member(body, "n_predict", -1, INT32_MAX));
   if (most) request.max_tokens = static_cast<int32_t>(*most);
+  MULLAMA_ASSIGN(const auto alternatives, integer_member(body, "n_probs", -1, 20));
+  if (alternatives.value_or(0) > 0) {
+    request.top_logprobs = static_cast<int32_t>(*alternatives);
+    MULLAMA_ASSIGN(const auto after, flag_member(body, "post_sampling_probs"));
+    if (after.value_or(false)) {
+      return fail(ErrorCode::invalid_argument,
+                  "post_sampling_probs is not supported: probabilities are those before the sampler chain");
+    }
+  }
   MULLAMA_ASSIGN(const auto grammar, text_member(body, "grammar"));
   if (grammar && !grammar->empty()) {
     request.format.kind = OutputFormat::Kind::gbnf;
@@ -128,13 +149,7 @@ Result<HttpReply> completion(Service& service, const HttpRequest& http) {
   MULLAMA_TRY(read_completion_options(body, request));
   MULLAMA_ASSIGN(const auto stream, flag_member(body, "stream"));
   if (body.contains("prompt") && body["prompt"].is_array()) {
-    std::vector<text::TokenId> tokens;
-    for (const Json& entry : body["prompt"]) {
-      if (!entry.is_number_integer() || entry.get<int64_t>() < 0 || entry.get<int64_t>() > INT32_MAX)
-        return fail(ErrorCode::invalid_argument, "prompt must be a string or an array of token ids");
-      tokens.push_back(entry.get<text::TokenId>());
-    }
-    request.prompt = std::move(tokens);
+    MULLAMA_ASSIGN(request.prompt, token_ids(body["prompt"], "prompt"));
   } else {
     MULLAMA_ASSIGN(const auto prompt, text_member(body, "prompt"));
     request.prompt = TextPrompt{prompt.value_or(""), true, true};
@@ -144,12 +159,16 @@ Result<HttpReply> completion(Service& service, const HttpRequest& http) {
   const std::shared_ptr<Generation> generation = std::move(started);
   if (!stream.value_or(false)) {
     std::string content;
+    Json probabilities = Json::array();
     while (true) {
       MULLAMA_ASSIGN(auto delta, generation->next());
       if (!delta) break;
       content += delta->text;
+      add_probabilities(*delta, probabilities);
     }
-    return HttpReply::json(completion_end(content, generation->summary()));
+    Json reply = completion_end(content, generation->summary());
+    if (!probabilities.empty()) reply["completion_probabilities"] = std::move(probabilities);
+    return HttpReply::json(reply);
   }
   MULLAMA_ASSIGN(auto first, generation->next());
   return HttpReply::streaming(
@@ -158,7 +177,12 @@ Result<HttpReply> completion(Service& service, const HttpRequest& http) {
           return writer.write("data: " + to_text(document) + "\n\n");
         };
         while (first) {
-          if (!event({{"content", first->text}, {"stop", false}})) return;
+          Json piece = {{"content", first->text}, {"stop", false}};
+          if (!first->tokens.empty()) {
+            piece["completion_probabilities"] = Json::array();
+            add_probabilities(*first, piece["completion_probabilities"]);
+          }
+          if (!event(piece)) return;
           auto next = generation->next();
           if (!next) return static_cast<void>(event({{"error", {{"message", next.error().message}}}}));
           first = std::move(*next);
@@ -201,7 +225,19 @@ Result<HttpReply> props(ServerState& state) {
 
 }  // namespace
 
+void add_completion_routes(Router& router, Service& service) {
+  router.add("POST", "/tokenize", [&](HttpRequest& http) { return tokenize(service, http); });
+  router.add("POST", "/detokenize", [&](HttpRequest& http) { return detokenize(service, http); });
+  router.add("POST", "/apply-template", [&](HttpRequest& http) { return apply_template(service, http); });
+  router.add("POST", "/completion", [&](HttpRequest& http) { return completion(service, http); });
+}
+
 void add_native_routes(Router& router, ServerState& state) {
+  add_completion_routes(router, *state.service);
+  add_state_routes(router, state);
+}
+
+void add_state_routes(Router& router, ServerState& state) {
   Service& service = *state.service;
   router.add("GET", "/health", [](HttpRequest&) { return HttpReply::json({{"status", "ok"}}); });
   router.add("GET", "/metrics", [&](HttpRequest&) {
@@ -215,10 +251,6 @@ void add_native_routes(Router& router, ServerState& state) {
   });
   router.add("GET", "/props", [&](HttpRequest&) { return props(state); });
   router.add("GET", "/slots", [&](HttpRequest&) { return HttpReply::json(slot_list(service)); });
-  router.add("POST", "/tokenize", [&](HttpRequest& http) { return tokenize(service, http); });
-  router.add("POST", "/detokenize", [&](HttpRequest& http) { return detokenize(service, http); });
-  router.add("POST", "/apply-template", [&](HttpRequest& http) { return apply_template(service, http); });
-  router.add("POST", "/completion", [&](HttpRequest& http) { return completion(service, http); });
 }
 
 }  // namespace mullama::server

@@ -24,7 +24,11 @@ struct ServerState {
 /// The same figures and all counters in Prometheus' text format.
 [[nodiscard]] std::string metrics_text(ServerState& state);
 
-/// health, metrics, props, slots, tokenize, detokenize, apply-template, completion, memory.
+/// tokenize, detokenize, apply-template, completion. `service` outlives the router.
+void add_completion_routes(Router& router, Service& service);
+/// health, metrics, props, slots, memory.
+void add_state_routes(Router& router, ServerState& state);
+/// All of these.
 void add_native_routes(Router& router, ServerState& state);
 
 }  // namespace mullama::server

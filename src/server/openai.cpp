@@ -43,9 +43,7 @@ Json timings_of(const Summary& summary) {
 }
 
 Json log_prob_of(const TokenLogProb& token) {
-  Json bytes = Json::array();
-  for (const char c : token.text) bytes.push_back(static_cast<uint8_t>(c));
-  return {{"token", token.text}, {"logprob", token.log_prob}, {"bytes", std::move(bytes)}};
+  return {{"token", token.text}, {"logprob", token.log_prob}, {"bytes", byte_list(token.text)}};
 }
 
 void add_log_probs(const Delta& delta, Json& list) {

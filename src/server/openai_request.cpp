@@ -315,11 +315,8 @@ Result<OpenAiRequest> read_completion_request(const Json& body) {
     TextPrompt text;
     text.text = prompt.get<std::string>();
     request.prompt = std::move(text);
-  } else if (prompt.is_array() && !prompt.empty() &&
-             std::all_of(prompt.begin(), prompt.end(), [](const Json& id) {
-               return id.is_number_integer() && id >= 0 && id <= INT32_MAX;
-             })) {
-    request.prompt = prompt.get<std::vector<text::TokenId>>();
+  } else if (prompt.is_array() && !prompt.empty() && prompt.front().is_number()) {
+    MULLAMA_ASSIGN(request.prompt, token_ids(prompt, "prompt"));
   } else {
     return fail(ErrorCode::invalid_argument,
                 "prompt must be a string or an array of token ids; this server takes one a request");
@@ -343,16 +340,22 @@ Result<EmbedRequest> read_embedding_request(const Json& body) {
   request.truncate = false;
   const auto input = body.find("input");
   if (input == body.end() || input->is_null()) return fail(ErrorCode::invalid_argument, "input is required");
-  if (input->is_string()) {
-    request.inputs.push_back(input->get<std::string>());
-  } else if (input->is_array() && !input->empty()) {
-    for (const Json& text : *input) {
-      if (!text.is_string())
-        return fail(ErrorCode::invalid_argument, "input must be a string or an array of strings");
-      request.inputs.push_back(text.get<std::string>());
+  const auto add = [&](const Json& one) -> Status {
+    if (one.is_string()) {
+      request.inputs.emplace_back(one.get<std::string>());
+    } else if (one.is_array() && !one.empty()) {
+      MULLAMA_ASSIGN(auto ids, token_ids(one, "input"));
+      request.inputs.emplace_back(std::move(ids));
+    } else {
+      return fail(ErrorCode::invalid_argument,
+                  "input must be a string, an array of token ids, or an array of either");
     }
+    return {};
+  };
+  if (input->is_array() && !input->empty() && !input->front().is_number()) {
+    for (const Json& one : *input) MULLAMA_TRY(add(one));
   } else {
-    return fail(ErrorCode::invalid_argument, "input must be a string or an array of strings");
+    MULLAMA_TRY(add(*input));
   }
   MULLAMA_ASSIGN(const auto dimensions, integer_member(body, "dimensions", 1, INT32_MAX));
   if (dimensions) request.dimensions = static_cast<uint32_t>(*dimensions);

@@ -138,9 +138,16 @@ class Generation {
   [[nodiscard]] virtual const std::string& model() const = 0;
 };
 
+/// A text, or token ids as they are.
+struct EmbedInput {
+  EmbedInput(std::string from) : text(std::move(from)) {}
+  explicit EmbedInput(std::vector<text::TokenId> from) : ids(std::move(from)) {}
+  std::string text;
+  std::vector<text::TokenId> ids;  ///< In place of the text, if there are any.
+};
 struct EmbedRequest {
   std::string model;
-  std::vector<std::string> inputs;
+  std::vector<EmbedInput> inputs;
   bool truncate = true;  ///< Longer inputs lose their end; else they are `invalid_argument`.
   std::optional<uint32_t> dimensions;
   std::optional<KeepAlive> keep_alive;

@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <vector>
 
 #include "mullama/mullama.h"
 #include "support/tiny_model.hpp"
@@ -13,18 +16,22 @@ class CApiTest : public ::testing::Test {
     ASSERT_TRUE(mullama::test::TinyModel().write(path_));
     ASSERT_EQ(mullama_model_load(path_.c_str(), nullptr, &model_), MULLAMA_OK) << mullama_last_error();
     mullama_context_params params;
-    mullama_context_params_init(&params);
+    mullama_context_params_init(&params, sizeof(params));
     params.n_ctx = 128;
     ASSERT_EQ(mullama_context_create(model_, &params, &context_), MULLAMA_OK) << mullama_last_error();
-    mullama_generate_params_init(&how_);
+    mullama_sampler_params_init(&greedy_, sizeof(greedy_));
+    greedy_.temperature = 0;
+    mullama_generate_params_init(&how_, sizeof(how_));
     how_.max_tokens = 12;
-    how_.sampler.temperature = 0;
+    how_.sampler = &greedy_;
     how_.ignore_end_of_generation = true;
   }
   void TearDown() override {
     mullama_context_free(context_);
     mullama_model_free(model_);
-    const mullama_live_objects live = mullama_get_live_objects();
+    mullama_live_objects live;
+    mullama_live_objects_init(&live, sizeof(live));
+    ASSERT_EQ(mullama_get_live_objects(&live), MULLAMA_OK);
     EXPECT_EQ(live.models + live.contexts + live.batches + live.samplers + live.streams, 0u);
   }
 
@@ -32,6 +39,7 @@ class CApiTest : public ::testing::Test {
   std::string path_;
   mullama_model* model_ = nullptr;
   mullama_context* context_ = nullptr;
+  mullama_sampler_params greedy_{};
   mullama_generate_params how_{};
 };
 
@@ -47,6 +55,7 @@ TEST_F(CApiTest, EveryFailureHasAStatusAndAMessage) {
   EXPECT_EQ(mullama_context_clear(context_), MULLAMA_OK);
   EXPECT_STREQ(mullama_last_error(), "");
   mullama_result result;
+  mullama_result_init(&result, sizeof(result));
   EXPECT_EQ(mullama_generate(context_, nullptr, 5, &how_, nullptr, nullptr, &result),
             MULLAMA_INVALID_ARGUMENT);
   const std::string long_prompt(1000, 'a');
@@ -69,17 +78,18 @@ TEST_F(CApiTest, NullHandlesAreHarmless) {
   mullama_context_cancel(nullptr);
   mullama_sampler_reset(nullptr);
   mullama_batch_clear(nullptr);
-  mullama_model_params_init(nullptr);
+  mullama_model_params_init(nullptr, sizeof(mullama_model_params));
   EXPECT_EQ(mullama_model_vocab_size(nullptr), 0u);
   EXPECT_EQ(mullama_model_name(nullptr), nullptr);
-  EXPECT_EQ(mullama_model_metadata(nullptr, "x"), nullptr);
+  char* value = nullptr;
+  EXPECT_EQ(mullama_model_metadata(nullptr, "x", &value), MULLAMA_INVALID_ARGUMENT);
   EXPECT_EQ(mullama_context_token_count(nullptr), 0u);
   EXPECT_EQ(mullama_batch_size(nullptr), 0u);
 }
 
 TEST_F(CApiTest, OlderStructsKeepTheDefaultsOfNewerFields) {
   mullama_context_params params;
-  mullama_context_params_init(&params);
+  mullama_context_params_init(&params, sizeof(params));
   params.n_ctx = 64;
   params.n_sequences = 7777777;  // beyond the size told below: not read
   params.struct_size = offsetof(mullama_context_params, n_sequences);
@@ -91,15 +101,212 @@ TEST_F(CApiTest, OlderStructsKeepTheDefaultsOfNewerFields) {
   EXPECT_EQ(mullama_context_create(model_, &params, &context), MULLAMA_INVALID_ARGUMENT);
 }
 
+/// A struct as a program compiled against an older header has it: the first `size` bytes are its own, and the
+/// library's are not the bytes behind them.
+template <class T>
+class Older {
+ public:
+  static constexpr size_t kCanaries = 64;
+  static constexpr std::byte kCanary{0xa5};
+
+  Older(void (*init)(T*, size_t), size_t size) : size_(size), bytes_(2 * sizeof(T) + kCanaries, kCanary) {
+    init(get(), size);
+  }
+  [[nodiscard]] T* get() { return reinterpret_cast<T*>(bytes_.data()); }
+  [[nodiscard]] T* operator->() { return get(); }
+  [[nodiscard]] bool nothing_behind() const {
+    return std::all_of(bytes_.begin() + static_cast<std::ptrdiff_t>(size_), bytes_.end(),
+                       [](std::byte byte) { return byte == kCanary; });
+  }
+
+ private:
+  size_t size_;
+  std::vector<std::byte> bytes_;
+};
+
+TEST_F(CApiTest, InitWritesNoMoreThanItsCallersStruct) {
+  const auto check = [](auto init, size_t size, const char* name) {
+    const auto fits = [&](size_t some) { return Older(init, some).nothing_behind(); };
+    EXPECT_TRUE(fits(size / 2 & ~size_t{7})) << name;
+    EXPECT_TRUE(fits(size)) << name;
+    EXPECT_TRUE(fits(size + 8)) << name;
+  };
+  check(mullama_model_params_init, sizeof(mullama_model_params), "model params");
+  check(mullama_context_params_init, sizeof(mullama_context_params), "context params");
+  check(mullama_sampler_params_init, sizeof(mullama_sampler_params), "sampler params");
+  check(mullama_generate_params_init, sizeof(mullama_generate_params), "generate params");
+  check(mullama_result_init, sizeof(mullama_result), "result");
+  check(mullama_stream_token_init, sizeof(mullama_stream_token), "stream token");
+  check(mullama_memory_info_init, sizeof(mullama_memory_info), "memory info");
+  check(mullama_pool_usage_init, sizeof(mullama_pool_usage), "pool usage");
+  check(mullama_live_objects_init, sizeof(mullama_live_objects), "live objects");
+}
+
+TEST_F(CApiTest, OlderStructsAreWrittenToTheirEndAndNoFurther) {
+  Older result(mullama_result_init, offsetof(mullama_result, receipt));
+  ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, result.get()), MULLAMA_OK)
+      << mullama_last_error();
+  EXPECT_EQ(result->generated_tokens, 12u);
+  EXPECT_TRUE(result.nothing_behind());
+  mullama_result_free(result.get());
+  EXPECT_EQ(result->text, nullptr);
+  EXPECT_TRUE(result.nothing_behind());
+  // The size stays, so that the struct can be used again.
+  ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, result.get()), MULLAMA_OK);
+  mullama_result_free(result.get());
+
+  mullama_stream* stream = nullptr;
+  ASSERT_EQ(mullama_stream_create(context_, "abc", 3, &how_, &stream), MULLAMA_OK);
+  Older token(mullama_stream_token_init, offsetof(mullama_stream_token, logprob));
+  bool more = false;
+  ASSERT_EQ(mullama_stream_next(stream, token.get(), &more), MULLAMA_OK);
+  EXPECT_TRUE(more && token->token >= 0);
+  EXPECT_TRUE(token.nothing_behind());
+  ASSERT_EQ(mullama_stream_stop(stream), MULLAMA_OK);
+  ASSERT_EQ(mullama_stream_result(stream, result.get()), MULLAMA_OK);
+  EXPECT_TRUE(result.nothing_behind());
+  mullama_result_free(result.get());
+  mullama_stream_free(stream);
+
+  Older info(mullama_memory_info_init, offsetof(mullama_memory_info, lock_asked));
+  ASSERT_EQ(mullama_context_memory_info(context_, info.get()), MULLAMA_OK);
+  EXPECT_GT(info->model_size, 0u);
+  EXPECT_TRUE(info.nothing_behind());
+
+  Older live(mullama_live_objects_init, offsetof(mullama_live_objects, samplers));
+  ASSERT_EQ(mullama_get_live_objects(live.get()), MULLAMA_OK);
+  EXPECT_EQ(live->contexts, 1u);
+  EXPECT_TRUE(live.nothing_behind());
+
+  // Elements of an older size lie closer together, and none may reach into the next.
+  constexpr size_t kOld = offsetof(mullama_pool_usage, planned);
+  size_t count = 0;
+  ASSERT_EQ(mullama_memory_pools(nullptr, 0, &count), MULLAMA_OK);
+  std::vector<std::byte> bytes(count * kOld + 64, std::byte{0xa5});
+  const auto at = [&](size_t i) { return reinterpret_cast<mullama_pool_usage*>(bytes.data() + i * kOld); };
+  for (size_t i = 0; i < count; ++i) mullama_pool_usage_init(at(i), kOld);
+  ASSERT_EQ(mullama_memory_pools(at(0), count, &count), MULLAMA_OK);
+  for (size_t i = 0; i < count; ++i) {
+    EXPECT_EQ(at(i)->struct_size, kOld);
+    EXPECT_STREQ(at(i)->device, "host");
+    EXPECT_GE(at(i)->peak, at(i)->bytes);
+  }
+  EXPECT_TRUE(
+      std::all_of(bytes.end() - 64, bytes.end(), [](std::byte byte) { return byte == std::byte{0xa5}; }));
+}
+
+TEST_F(CApiTest, StructsThatNoInitHasFilledAreRefused) {
+  mullama_result result;
+  std::memset(&result, 0xa5, sizeof(result));
+  EXPECT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, &result), MULLAMA_INVALID_ARGUMENT);
+  mullama_result_free(&result);  // frees nothing
+  mullama_memory_info info;
+  std::memset(&info, 0xa5, sizeof(info));
+  EXPECT_EQ(mullama_context_memory_info(context_, &info), MULLAMA_INVALID_ARGUMENT);
+  // Too small for what the caller has to free.
+  mullama_result_init(&result, offsetof(mullama_result, tokens));
+  EXPECT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, &result), MULLAMA_INVALID_ARGUMENT);
+  mullama_pool_usage pools[2];
+  mullama_pool_usage_init(&pools[0], sizeof(pools[0]));
+  mullama_pool_usage_init(&pools[1], sizeof(pools[1]) - 8);
+  size_t count = 0;
+  EXPECT_EQ(mullama_memory_pools(pools, 2, &count), MULLAMA_INVALID_ARGUMENT);
+}
+
+TEST_F(CApiTest, NewerStructsMayLeaveWhatIsUnknownAndNoMore) {
+  struct Newer {
+    mullama_context_params known;
+    uint64_t unknown;
+  } params;
+  mullama_context_params_init(&params.known, sizeof(params));
+  EXPECT_EQ(params.unknown, 0u);
+  params.known.n_ctx = 64;
+  mullama_context* context = nullptr;
+  ASSERT_EQ(mullama_context_create(model_, &params.known, &context), MULLAMA_OK) << mullama_last_error();
+  mullama_context_free(context);
+  params.unknown = 1;
+  EXPECT_EQ(mullama_context_create(model_, &params.known, &context), MULLAMA_UNSUPPORTED);
+}
+
+TEST_F(CApiTest, SamplersOfAnOlderSizeKeepTheDefaultsOfNewerFields) {
+  const auto answer = [&](const mullama_sampler_params* sampler) {
+    mullama_generate_params how = how_;
+    how.sampler = sampler;
+    mullama_result result;
+    mullama_result_init(&result, sizeof(result));
+    mullama_context_clear(context_);
+    EXPECT_EQ(mullama_generate(context_, "abc", 3, &how, nullptr, nullptr, &result), MULLAMA_OK)
+        << mullama_last_error();
+    std::vector<mullama_token> tokens(result.tokens, result.tokens + result.n_tokens);
+    mullama_result_free(&result);
+    return tokens;
+  };
+  Older older(mullama_sampler_params_init, offsetof(mullama_sampler_params, logit_bias_tokens));
+  older->temperature = 0;
+  EXPECT_EQ(answer(older.get()), answer(&greedy_));
+  EXPECT_EQ(answer(nullptr).size(), 12u);
+  mullama_sampler_params wrong = greedy_;
+  wrong.struct_size = 0;
+  mullama_generate_params how = how_;
+  how.sampler = &wrong;
+  mullama_stream* stream = nullptr;
+  EXPECT_EQ(mullama_stream_create(context_, "abc", 3, &how, &stream), MULLAMA_INVALID_ARGUMENT);
+}
+
+TEST_F(CApiTest, ChatVariablesReachTheTemplate) {
+  const std::string path = (folder_.path() / "variables.gguf").string();
+  mullama::test::TinyModel tiny;
+  tiny.chat_template = "{{ reasoning_effort | default('none') }}/{{ enable_thinking | default(true) }}";
+  ASSERT_TRUE(tiny.write(path));
+  mullama_model* model = nullptr;
+  ASSERT_EQ(mullama_model_load(path.c_str(), nullptr, &model), MULLAMA_OK) << mullama_last_error();
+  const auto rendered = [&](const char* variables) {
+    char* text = nullptr;
+    EXPECT_EQ(mullama_apply_chat_template(model, "[]", nullptr, variables, true, &text, nullptr), MULLAMA_OK)
+        << mullama_last_error();
+    std::string out = text == nullptr ? "" : text;
+    mullama_string_free(text);
+    return out;
+  };
+  EXPECT_EQ(rendered(nullptr), "none/True");
+  EXPECT_EQ(rendered(R"({"reasoning_effort": "low", "enable_thinking": false})"), "low/False");
+  char* text = nullptr;
+  for (const char* bad : {"{", "[1]", "\"low\""}) {
+    EXPECT_EQ(mullama_apply_chat_template(model, "[]", nullptr, bad, true, &text, nullptr),
+              MULLAMA_INVALID_ARGUMENT);
+  }
+
+  mullama_context_params shape;
+  mullama_context_params_init(&shape, sizeof(shape));
+  shape.n_ctx = 128;
+  mullama_context* context = nullptr;
+  ASSERT_EQ(mullama_context_create(model, &shape, &context), MULLAMA_OK);
+  const auto prompt_tokens = [&](const char* variables) {
+    mullama_generate_params how = how_;
+    how.max_tokens = 1;
+    how.chat_variables = variables;
+    mullama_result result;
+    mullama_result_init(&result, sizeof(result));
+    EXPECT_EQ(mullama_chat(context, "[]", &how, nullptr, nullptr, &result), MULLAMA_OK)
+        << mullama_last_error();
+    const uint32_t count = result.prompt_tokens;
+    mullama_result_free(&result);
+    return count;
+  };
+  EXPECT_GT(prompt_tokens(R"({"reasoning_effort": "a much longer word"})"), prompt_tokens(nullptr));
+  mullama_context_free(context);
+  mullama_model_free(model);
+}
+
 TEST_F(CApiTest, ValuesFollowKeysUnlessTold) {
   mullama_context_params params;
-  mullama_context_params_init(&params);
+  mullama_context_params_init(&params, sizeof(params));
   params.n_ctx = 64;
   params.kv_cache_type = MULLAMA_KV_Q8_0;
   mullama_context* context = nullptr;
   ASSERT_EQ(mullama_context_create(model_, &params, &context), MULLAMA_OK) << mullama_last_error();
-  mullama_memory_info info{};
-  info.struct_size = sizeof(info);
+  mullama_memory_info info;
+  mullama_memory_info_init(&info, sizeof(info));
   ASSERT_EQ(mullama_context_memory_info(context, &info), MULLAMA_OK);
   EXPECT_EQ(info.key_type, MULLAMA_KV_Q8_0);
   EXPECT_EQ(info.value_type, MULLAMA_KV_Q8_0);
@@ -109,10 +316,11 @@ TEST_F(CApiTest, ValuesFollowKeysUnlessTold) {
 
 TEST_F(CApiTest, MemoryInfoTellsResidency) {
   mullama_result result;
+  mullama_result_init(&result, sizeof(result));
   ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, &result), MULLAMA_OK);
   mullama_result_free(&result);
-  mullama_memory_info info{};
-  info.struct_size = sizeof(info);
+  mullama_memory_info info;
+  mullama_memory_info_init(&info, sizeof(info));
   ASSERT_EQ(mullama_context_memory_info(context_, &info), MULLAMA_OK);
   EXPECT_GE(info.weights.mapped, info.model_size);
   EXPECT_GT(info.weights.resident, 0u);
@@ -122,18 +330,11 @@ TEST_F(CApiTest, MemoryInfoTellsResidency) {
   EXPECT_EQ(info.unaccounted, 0u);
   EXPECT_GT(info.beyond_pools, 0u);
   EXPECT_EQ(info.lock_asked, 0u);
-  // A caller built against an older header gets its fields, and nothing behind them.
-  mullama_memory_info old{};
-  old.struct_size = offsetof(mullama_memory_info, lock_asked);
-  old.unaccounted = 77;
-  ASSERT_EQ(mullama_context_memory_info(context_, &old), MULLAMA_OK);
-  EXPECT_EQ(old.model_size, info.model_size);
-  EXPECT_EQ(old.unaccounted, 77u);
 }
 
 TEST_F(CApiTest, GrowLetsAnAnswerOutgrowItsContext) {
   mullama_context_params params;
-  mullama_context_params_init(&params);
+  mullama_context_params_init(&params, sizeof(params));
   EXPECT_FALSE(params.grow);
   params.n_ctx = 64;
   params.grow = true;
@@ -142,10 +343,11 @@ TEST_F(CApiTest, GrowLetsAnAnswerOutgrowItsContext) {
   mullama_generate_params how = how_;
   how.max_tokens = 150;
   mullama_result result;
+  mullama_result_init(&result, sizeof(result));
   ASSERT_EQ(mullama_generate(context, "abc", 3, &how, nullptr, nullptr, &result), MULLAMA_OK);
   EXPECT_EQ(result.generated_tokens, 150u);
-  EXPECT_GE(result.context_growths, 1u);
-  EXPECT_EQ(result.kv_demotions, 0u);
+  EXPECT_GE(result.receipt.context_growths, 1u);
+  EXPECT_EQ(result.receipt.kv_demotions, 0u);
   EXPECT_GT(mullama_context_size(context), 150u);
   mullama_result_free(&result);
   mullama_context_free(context);
@@ -153,6 +355,7 @@ TEST_F(CApiTest, GrowLetsAnAnswerOutgrowItsContext) {
 
 TEST_F(CApiTest, StreamCallbackAndBatchAgree) {
   mullama_result whole;
+  mullama_result_init(&whole, sizeof(whole));
   ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, nullptr, nullptr, &whole), MULLAMA_OK);
   ASSERT_EQ(whole.n_tokens, 12u);
   const std::vector<mullama_token> expected(whole.tokens, whole.tokens + whole.n_tokens);
@@ -162,12 +365,14 @@ TEST_F(CApiTest, StreamCallbackAndBatchAgree) {
   ASSERT_EQ(mullama_stream_create(context_, "abc", 3, &how_, &stream), MULLAMA_OK);
   std::vector<mullama_token> streamed;
   mullama_stream_token token;
+  mullama_stream_token_init(&token, sizeof(token));
   bool more = true;
   while (mullama_stream_next(stream, &token, &more) == MULLAMA_OK && more) {
     if (token.token >= 0) streamed.push_back(token.token);
   }
   EXPECT_EQ(streamed, expected);
   mullama_result again;
+  mullama_result_init(&again, sizeof(again));
   ASSERT_EQ(mullama_stream_result(stream, &again), MULLAMA_OK);
   EXPECT_EQ(std::string(again.text, again.text_size), std::string(whole.text, whole.text_size));
   mullama_stream_free(stream);
@@ -180,6 +385,7 @@ TEST_F(CApiTest, StreamCallbackAndBatchAgree) {
     return ++static_cast<Seen*>(user)->count < 3;
   };
   mullama_result stopped;
+  mullama_result_init(&stopped, sizeof(stopped));
   ASSERT_EQ(mullama_generate(context_, "abc", 3, &how_, stop_after_three, &seen, &stopped), MULLAMA_OK);
   EXPECT_EQ(stopped.finish_reason, MULLAMA_FINISH_CANCELED);
   EXPECT_EQ(stopped.n_tokens, 3u);
@@ -201,7 +407,7 @@ TEST_F(CApiTest, SamplerChoosesFromLogits) {
   ASSERT_EQ(mullama_evaluate(context_, batch, &logits, &width), MULLAMA_OK);
   ASSERT_EQ(width, mullama_model_vocab_size(model_));
   mullama_sampler* sampler = nullptr;
-  ASSERT_EQ(mullama_sampler_create(model_, &how_.sampler, &sampler), MULLAMA_OK);
+  ASSERT_EQ(mullama_sampler_create(model_, &greedy_, &sampler), MULLAMA_OK);
   mullama_token chosen = -1;
   ASSERT_EQ(mullama_sampler_sample(sampler, logits, width, &chosen), MULLAMA_OK);
   EXPECT_EQ(chosen, std::max_element(logits, logits + width) - logits);
@@ -229,6 +435,14 @@ TEST_F(CApiTest, TextsAndMetadata) {
   EXPECT_TRUE(found);
   char* key = nullptr;
   char* value = nullptr;
+  ASSERT_EQ(mullama_model_metadata(model_, "general.architecture", &value), MULLAMA_OK);
+  EXPECT_STREQ(value, "llama");
+  mullama_string_free(value);
+  // No such key is told apart from a call that fails.
+  EXPECT_EQ(mullama_model_metadata(model_, "no such key", &value), MULLAMA_NOT_FOUND);
+  EXPECT_EQ(value, nullptr);
+  EXPECT_NE(std::strstr(mullama_last_error(), "no such key"), nullptr);
+  EXPECT_EQ(mullama_model_metadata(model_, nullptr, &value), MULLAMA_INVALID_ARGUMENT);
   EXPECT_EQ(mullama_model_metadata_at(model_, count, &key, &value), MULLAMA_INVALID_ARGUMENT);
 
   char* json = nullptr;
@@ -245,16 +459,18 @@ TEST_F(CApiTest, TextsAndMetadata) {
   size_t pools = 0;
   ASSERT_EQ(mullama_memory_pools(nullptr, 0, &pools), MULLAMA_OK);
   std::vector<mullama_pool_usage> usage(pools);
+  for (mullama_pool_usage& pool : usage) mullama_pool_usage_init(&pool, sizeof(pool));
   ASSERT_EQ(mullama_memory_pools(usage.data(), usage.size(), &pools), MULLAMA_OK);
   EXPECT_TRUE(std::any_of(usage.begin(), usage.end(), [](const mullama_pool_usage& pool) {
-    return std::strcmp(pool.pool, "kv") == 0 && pool.bytes > 0;
+    return std::strcmp(pool.pool, "kv") == 0 && pool.bytes > 0 && pool.planned == pool.bytes &&
+           pool.residency.anonymous > 0 && pool.residency.anonymous <= pool.residency.mapped;
   }));
 }
 
 TEST_F(CApiTest, WarningsReachTheirReceiver) {
   std::string heard;
   mullama_model_params params;
-  mullama_model_params_init(&params);
+  mullama_model_params_init(&params, sizeof(params));
   params.n_gpu_layers = -1;
   params.on_warning = [](const char* line, void* user) { static_cast<std::string*>(user)->append(line); };
   params.warning_user = &heard;
@@ -272,6 +488,7 @@ TEST_F(CApiTest, HandlesMayBeFreedInAnyOrder) {
   model_ = nullptr;
   context_ = nullptr;
   mullama_stream_token token;
+  mullama_stream_token_init(&token, sizeof(token));
   bool more = false;
   EXPECT_EQ(mullama_stream_next(stream, &token, &more), MULLAMA_OK);
   EXPECT_TRUE(more);

@@ -202,27 +202,33 @@ class C : public Interface {
   }
   std::string generate(const json& step) override {
     const std::string prompt = prompt_of(step);
-    const mullama_generate_params how = options(step);
+    const mullama_sampler_params sampler = sampler_params(step);
+    const mullama_generate_params how = options(step, &sampler);
     mullama_result result;
+    mullama_result_init(&result, sizeof(result));
     check(mullama_generate(context_, prompt.data(), prompt.size(), &how, nullptr, nullptr, &result));
     return line(result);
   }
   std::string chat(const json& step) override {
     const std::string messages = step["messages"].dump();
-    const mullama_generate_params how = options(step);
+    const mullama_sampler_params sampler = sampler_params(step);
+    const mullama_generate_params how = options(step, &sampler);
     mullama_result result;
+    mullama_result_init(&result, sizeof(result));
     check(mullama_chat(context_, messages.c_str(), &how, nullptr, nullptr, &result));
     return line(result);
   }
   std::string stream(const json& step) override {
     const std::string prompt = prompt_of(step);
-    const mullama_generate_params how = options(step);
+    const mullama_sampler_params sampler = sampler_params(step);
+    const mullama_generate_params how = options(step, &sampler);
     mullama_stream* stream = nullptr;
     check(mullama_stream_create(context_, prompt.data(), prompt.size(), &how, &stream));
     std::string pieces;
     int left = step.value("take", -1);
     while (left != 0) {
       mullama_stream_token piece;
+      mullama_stream_token_init(&piece, sizeof(piece));
       bool more = false;
       check(mullama_stream_next(stream, &piece, &more));
       if (!more) break;
@@ -231,13 +237,14 @@ class C : public Interface {
     }
     check(mullama_stream_stop(stream));
     mullama_result result;
+    mullama_result_init(&result, sizeof(result));
     check(mullama_stream_result(stream, &result));
     mullama_stream_free(stream);
     return "pieces=" + pieces + " " + line(result);
   }
   std::string memory() override {
     mullama_memory_info info;
-    info.struct_size = sizeof(info);
+    mullama_memory_info_init(&info, sizeof(info));
     check(mullama_context_memory_info(context_, &info));
     return "token_count=" + std::to_string(info.token_count) +
            " context_size=" + std::to_string(info.context_size) +
@@ -259,21 +266,27 @@ class C : public Interface {
  private:
   static mullama_context_params params(const json& step) {
     mullama_context_params params;
-    mullama_context_params_init(&params);
+    mullama_context_params_init(&params, sizeof(params));
     params.n_ctx = step["n_ctx"];
     params.n_batch = step.value("n_batch", 512u);
     check(mullama_kv_cache_type_from_name(step["kv_cache_type"].get<std::string>().c_str(),
                                           &params.kv_cache_type));
     return params;
   }
-  static mullama_generate_params options(const json& step) {
+  static mullama_sampler_params sampler_params(const json& step) {
+    mullama_sampler_params params;
+    mullama_sampler_params_init(&params, sizeof(params));
+    params.temperature = step.value("temperature", 0.0f);
+    params.has_seed = step.contains("seed");
+    params.seed = step.value("seed", std::uint64_t{0});
+    return params;
+  }
+  static mullama_generate_params options(const json& step, const mullama_sampler_params* sampler) {
     mullama_generate_params options;
-    mullama_generate_params_init(&options);
+    mullama_generate_params_init(&options, sizeof(options));
     options.max_tokens = step["max_tokens"];
     options.ignore_end_of_generation = true;
-    options.sampler.temperature = step.value("temperature", 0.0f);
-    options.sampler.has_seed = step.contains("seed");
-    options.sampler.seed = step.value("seed", std::uint64_t{0});
+    options.sampler = sampler;
     return options;
   }
   /// The line of a result, which is freed.

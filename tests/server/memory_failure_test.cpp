@@ -91,6 +91,7 @@ constexpr Kind kKinds[] = {
      R"("properties":{"a":{"type":"integer"}},"required":["a"]}}}})"},
     {"/v1/completions", R"({"model":"tiny","prompt":"the","temperature":0,"max_tokens":3,"logprobs":1})"},
     {"/v1/embeddings", R"({"model":"tiny","input":"the","encoding_format":"base64"})"},
+    {"/v1/embeddings", R"({"model":"tiny","input":[[1,2,3],[4]]})"},
     {"/v1/responses", R"({"model":"tiny","input":"the","temperature":0,"max_output_tokens":3})"},
     {"/v1/responses", R"({"model":"tiny","input":"the","temperature":0,"max_output_tokens":3,"stream":true})",
      "}\n\n"},
@@ -101,6 +102,7 @@ constexpr Kind kKinds[] = {
      "\"message_stop\"}\n\n"},
     {"/completion",
      R"({"model":"tiny","prompt":"the","temperature":0,"n_predict":3,"grammar":"root ::= [a-z]+"})"},
+    {"/completion", R"({"model":"tiny","prompt":"the","temperature":0,"n_predict":3,"n_probs":3})"},
     {"/tokenize", R"({"model":"tiny","content":"the an","with_pieces":true})"},
 };
 
@@ -272,7 +274,8 @@ Result<std::string> MemoryFailure::ask(Question question, bool unload) {
   if (question == Question::embedding) {
     EmbedRequest request;
     request.model = "tiny";
-    request.inputs = {"the and", "a text of more words than fit into the string itself"};
+    for (const char* input : {"the and", "a text of more words than fit into the string itself"})
+      request.inputs.emplace_back(input);
     request.keep_alive = keep;
     MULLAMA_ASSIGN(const Embeddings made, service_->embed(std::move(request)));
     for (const std::vector<float>& vector : made.vectors) {

@@ -214,6 +214,38 @@ class Answers(ServerTest):
         one = self.server.post("/api/embeddings", {"model": MODEL, "prompt": "a cat"})[1]["embedding"]
         self.assertEqual(one, reply["embeddings"][0])
 
+    def test_embeddings_of_token_ids(self):
+        texts = ["a cat", "a dog"]
+        expected = [row["embedding"] for row in self.server.post("/v1/embeddings", {"model": MODEL, "input": texts})[1]["data"]]
+        ids = [self.server.post("/tokenize", {"content": text, "add_special": True, "parse_special": False})[1]["tokens"] for text in texts]
+        status, reply = self.server.post("/v1/embeddings", {"model": MODEL, "input": ids})
+        self.assertEqual(status, 200)
+        self.assertEqual([row["embedding"] for row in reply["data"]], expected)
+        self.assertEqual(reply["usage"]["prompt_tokens"], sum(map(len, ids)))
+        one = self.server.post("/v1/embeddings", {"model": MODEL, "input": ids[0]})[1]["data"]
+        self.assertEqual([row["embedding"] for row in one], expected[:1])
+        for beyond in ([2**31 - 1], [ids[0], [10**6]]):
+            status, reply = self.server.post("/v1/embeddings", {"model": MODEL, "input": beyond})
+            self.assertEqual(status, 400)
+            self.assertIn("vocabulary", reply["error"]["message"])
+
+    def test_completion_tells_probabilities(self):
+        body = {"prompt": "1, 2, 3,", "n_predict": 4, "temperature": 0}
+        plain = self.server.post("/completion", body)[1]
+        self.assertNotIn("completion_probabilities", plain)
+        done = self.server.post("/completion", {**body, "n_probs": 3})[1]
+        self.assertEqual(done["content"], plain["content"])
+        rows = done["completion_probabilities"]
+        self.assertEqual(len(rows), 4)
+        self.assertEqual(b"".join(bytes(row["bytes"]) for row in rows).decode(), done["content"])
+        for row in rows:
+            self.assertEqual(len(row["top_logprobs"]), 3)
+            # Greedy: the chosen one is the most likely.
+            self.assertEqual({key: row[key] for key in ("id", "token", "bytes", "logprob")}, row["top_logprobs"][0])
+            falling = [other["logprob"] for other in row["top_logprobs"]]
+            self.assertEqual(falling, sorted(falling, reverse=True))
+            self.assertLessEqual(falling[0], 0)
+
     def test_tags_and_show_describe(self):
         models = {model["name"]: model for model in self.server.get("/api/tags")[1]["models"]}
         self.assertEqual(models[MODEL]["details"]["family"], "llama")

@@ -46,6 +46,8 @@ export interface ContextParams {
   kvRotate?: boolean;
   /** Tokens that a step may guess from the text so far; answers are the same, and sooner where they repeat. Default: 0. */
   lookup?: number;
+  /** Whether an answer that fills the context goes on in a larger one, as far as the budget reaches; the receipt counts how often. */
+  grow?: boolean;
 }
 
 export interface SamplerParams {
@@ -87,6 +89,8 @@ export interface GenerateOptions {
   renderSpecial?: boolean;
   grammar?: string;
   jsonSchema?: string;
+  /** For conversations: further variables of the template, such as { enable_thinking: false }. */
+  chatVariables?: Record<string, unknown>;
   /** Ends the answer; the promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
@@ -97,6 +101,10 @@ export interface Receipt {
   readonly prefixBytesReused: number;
   readonly pagesEvicted: number;
   readonly tokensCut: number;
+  /** Times that a larger context took over, */
+  readonly contextGrowths: number;
+  /** and of them those with keys or values in a smaller type. */
+  readonly kvDemotions: number;
 }
 
 export interface GenerateResult {
@@ -133,6 +141,33 @@ export declare class TokenStream implements AsyncIterableIterator<StreamToken> {
   readonly result: GenerateResult | undefined;
 }
 
+/** What backs memory at this moment, as the operating system says, in bytes; zeros where it does not. */
+export interface Residency {
+  /** Address space. */
+  readonly mapped: number;
+  /** In memory: a share of the process's RSS. */
+  readonly resident: number;
+  /** Resident pages equal to their file, given back without a write. */
+  readonly clean: number;
+  /** Resident pages of no file: only swap could take them. */
+  readonly anonymous: number;
+  /** Resident pages of locked mappings: achieved, not asked. */
+  readonly locked: number;
+  readonly swapped: number;
+}
+
+/** One pool of one device in the account book of the process. */
+export interface PoolUsage {
+  readonly device: string;
+  readonly pool: string;
+  readonly bytes: number;
+  readonly peak: number;
+  /** What the plan said before the bytes were taken. */
+  readonly planned: number;
+  /** Of host memory. */
+  readonly residency: Residency;
+}
+
 /** Memory behind one context, in bytes, but for tokenCount and contextSize. */
 export declare class MemoryInfo {
   private constructor();
@@ -147,8 +182,18 @@ export declare class MemoryInfo {
   readonly tokenizerSize: number;
   readonly keyType: KvCacheTypeName;
   readonly valueType: KvCacheTypeName;
+  /** What useMlock was to lock of weights and KV cache, */
+  readonly lockAsked: number;
+  /** and did; KV pages are locked as they come into use. */
+  readonly lockAchieved: number;
   /** The account book of the whole process. */
-  readonly pools: ReadonlyArray<{ device: string; pool: string; bytes: number; peak: number }>;
+  readonly pools: ReadonlyArray<PoolUsage>;
+  /** The whole process. */
+  readonly residency: Residency;
+  /** Sum over pools of the differences between bytes and planned: 0 while nothing loads. */
+  readonly unaccounted: number;
+  /** Resident bytes in no pool: program code, heap, stacks. */
+  readonly beyondPools: number;
 }
 
 export interface ChatMessage {
@@ -168,7 +213,7 @@ export declare class Model {
   detokenize(tokens: Iterable<number>, renderSpecial?: boolean): string;
   /** The bytes of one token, which may be a part of a character. */
   tokenPiece(token: number, renderSpecial?: boolean): Uint8Array;
-  applyChatTemplate(messages: ChatMessage[], addGenerationPrompt?: boolean, tools?: unknown[]): string;
+  applyChatTemplate(messages: ChatMessage[], addGenerationPrompt?: boolean, tools?: unknown[], variables?: Record<string, unknown>): string;
   isEndOfGeneration(token: number): boolean;
   readonly architecture: string;
   readonly name: string;

@@ -3,7 +3,7 @@
 const path = require('node:path');
 const native = require(path.join(__dirname, '..', 'dist', 'mullama.node'));
 const { MullamaError, GpuMemoryError, HostMemoryError, makeError } = require('./errors.js');
-const { modelParams, contextParams, samplerParams, generateOptions } = require('./options.js');
+const { modelParams, contextParams, samplerParams, generateOptions, variablesText } = require('./options.js');
 
 native.onError(makeError);
 
@@ -55,7 +55,7 @@ class Model {
   /** For what is made from a model. */
   static _open(model, make) {
     if (!(model instanceof Model)) throw new TypeError('this is made from a Model');
-    const made = make(model.#handle);
+    const made = make(model.#handle, model.#onWarning);
     tellWarnings(model.#handle, model.#onWarning);
     return made;
   }
@@ -78,8 +78,11 @@ class Model {
   tokenPiece(token, renderSpecial = true) {
     return this.#handle.tokenPiece(token, renderSpecial);
   }
-  applyChatTemplate(messages, addGenerationPrompt = true, tools = undefined) {
-    return this.#handle.applyChatTemplate(JSON.stringify(messages), addGenerationPrompt, tools ? JSON.stringify(tools) : '');
+  /** The prompt of a conversation; `variables` are further ones of the template. */
+  applyChatTemplate(messages, addGenerationPrompt = true, tools = undefined, variables = undefined) {
+    return this.#handle.applyChatTemplate(
+      JSON.stringify(messages), addGenerationPrompt, tools ? JSON.stringify(tools) : '', variablesText(variables),
+    );
   }
   isEndOfGeneration(token) {
     return this.#handle.isEndOfGeneration(token);
@@ -102,14 +105,16 @@ class Model {
 class TokenStream {
   #handle;
   #begin;
+  #tell;
   #signal;
   #started = false;
   #ended = false;
   #result;
 
-  constructor(handle, begin, signal) {
+  constructor(handle, begin, tell, signal) {
     this.#handle = handle;
     this.#begin = begin;
+    this.#tell = tell;
     this.#signal = signal;
   }
 
@@ -126,6 +131,7 @@ class TokenStream {
           await this.#begin();
         }
         const piece = await this.#handle.next();
+        this.#tell();
         if (piece.result === undefined) return { done: false, value: piece };
         this.#result = piece.result;
         this.#ended = true;
@@ -182,10 +188,14 @@ function kindOf(prompt) {
 /** One conversation's state: its tokens and their KV cache. Without clear(), the next answer continues the text. */
 class Context {
   #handle;
+  #onWarning;
 
   constructor(model, params) {
     const filled = contextParams(params);
-    this.#handle = Model._open(model, (handle) => new native.NativeContext(handle, filled));
+    this.#handle = Model._open(model, (handle, onWarning) => {
+      this.#onWarning = onWarning;
+      return new native.NativeContext(handle, filled);
+    });
   }
 
   /** Frees the context's memory now; an answer under way ends first. */
@@ -221,11 +231,16 @@ class Context {
   }
 
   #run(kind, prompt, options) {
-    return abortable(this.#handle, options.signal, () => this.#handle.generate(kind, prompt, options));
+    return abortable(this.#handle, options.signal, async () => {
+      const result = await this.#handle.generate(kind, prompt, options);
+      tellWarnings(this.#handle, this.#onWarning);
+      return result;
+    });
   }
   #stream(kind, prompt, options) {
     const handle = this.#handle;
-    return new TokenStream(handle, () => handle.start(kind, prompt, options), options.signal);
+    const onWarning = this.#onWarning;
+    return new TokenStream(handle, () => handle.start(kind, prompt, options), () => tellWarnings(handle, onWarning), options.signal);
   }
 
   /** Appends tokens; resolves to the logits after the last one, a Float32Array of vocabSize. */

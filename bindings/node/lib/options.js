@@ -6,7 +6,7 @@ const MODEL = {
   useMmap: true, useMlock: false, mlockRequired: false, nGpuLayers: 0, nThreads: 0, isa: '', preTokenizer: '', vocabOnly: false,
   onWarning: undefined,
 };
-const CONTEXT = { nCtx: 0, nBatch: 512, kvCacheType: 'f16', kvCacheTypeV: undefined, kvRotate: true, lookup: 0 };
+const CONTEXT = { nCtx: 0, nBatch: 512, kvCacheType: 'f16', kvCacheTypeV: undefined, kvRotate: true, lookup: 0, grow: false };
 const SAMPLER = {
   seed: undefined, temperature: 0.8, dynamicTemperatureRange: 0, dynamicTemperatureExponent: 1, topK: 40, topP: 0.95, minP: 0.05,
   typicalP: 1, xtcProbability: 0, xtcThreshold: 0.1, repeatPenalty: 1, repeatLastN: 64, frequencyPenalty: 0, presencePenalty: 0,
@@ -15,7 +15,7 @@ const SAMPLER = {
 };
 const GENERATE = {
   maxTokens: -1, sampler: {}, stop: [], ignoreEndOfGeneration: false, parseSpecial: true, renderSpecial: false, grammar: '', jsonSchema: '',
-  signal: undefined,
+  chatVariables: {}, signal: undefined,
 };
 
 const INTEGERS = new Set([
@@ -60,12 +60,20 @@ function samplerParams(given) {
   return filled;
 }
 
+/** Variables of a chat template as JSON; empty without any. */
+function variablesText(given) {
+  if (given === undefined) return '';
+  if (given === null || typeof given !== 'object' || Array.isArray(given)) throw new TypeError('variables of a chat template are an object');
+  return Object.keys(given).length === 0 ? '' : JSON.stringify(given);
+}
+
 function generateOptions(maxTokens, options) {
   const [count, rest] = typeof maxTokens === 'object' && maxTokens !== null ? [undefined, maxTokens] : [maxTokens, options];
   const filled = fill(rest, GENERATE, 'generate options');
   if (count !== undefined) filled.maxTokens = checked('maxTokens', count, -1, 'generate options');
   filled.sampler = samplerParams(filled.sampler);
+  filled.chatVariables = variablesText(filled.chatVariables);
   return filled;
 }
 
-module.exports = { modelParams, contextParams, samplerParams, generateOptions };
+module.exports = { modelParams, contextParams, samplerParams, generateOptions, variablesText };

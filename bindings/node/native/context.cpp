@@ -92,13 +92,15 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
          InstanceMethod("memoryInfo", &NativeContext::memory_info),
          InstanceMethod("tokenCount", &NativeContext::token_count),
          InstanceMethod("contextSize", &NativeContext::context_size),
-         InstanceMethod("isClosed", &NativeContext::is_closed)});
+         InstanceMethod("isClosed", &NativeContext::is_closed),
+         InstanceMethod("takeWarnings", &NativeContext::take_warnings)});
   }
 
   explicit NativeContext(const Napi::CallbackInfo& info)
       : ObjectWrap(info), shared_(std::make_shared<Shared>()) {
     guarded(info.Env(), [&]() -> Napi::Value {
       NativeModel* const model = NativeModel::Unwrap(info[0].As<Napi::Object>());
+      warnings_ = model->warnings();
       shared_->context = std::make_shared<Context>(model->get(), context_params(info[1].As<Napi::Object>()));
       const MemoryInfo memory = shared_->context->memory_info();
       told_bytes_ = static_cast<int64_t>(memory.kv_cache_size + memory.output_size);
@@ -321,7 +323,12 @@ class NativeContext : public Napi::ObjectWrap<NativeContext> {
     return Napi::Boolean::New(info.Env(), shared_->closed);
   }
 
+  Napi::Value take_warnings(const Napi::CallbackInfo& info) {
+    return strings(info.Env(), warnings_ ? warnings_->take() : std::vector<std::string>());
+  }
+
   std::shared_ptr<Shared> shared_;
+  std::shared_ptr<Warnings> warnings_;  // the model's
   int64_t told_bytes_ = 0;
 };
 

@@ -37,6 +37,17 @@ Napi::String text(Napi::Env env, std::string_view value) {
   return Napi::String::New(env, value.data(), value.size());
 }
 
+Napi::Object residency(Napi::Env env, const Residency& from) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("mapped", number(env, from.mapped));
+  out.Set("resident", number(env, from.resident));
+  out.Set("clean", number(env, from.clean));
+  out.Set("anonymous", number(env, from.anonymous));
+  out.Set("locked", number(env, from.locked));
+  out.Set("swapped", number(env, from.swapped));
+  return out;
+}
+
 }  // namespace
 
 ModelParams model_params(const Napi::Object& from) {
@@ -62,6 +73,7 @@ ContextParams context_params(const Napi::Object& from) {
   }
   read(from, "kvRotate", out.kv_rotate);
   read(from, "lookup", out.lookup);
+  read(from, "grow", out.grow);
   return out;
 }
 
@@ -110,6 +122,7 @@ GenerateOptions generate_options(const Napi::Object& from) {
   read(from, "renderSpecial", out.render_special);
   read(from, "grammar", out.grammar);
   read(from, "jsonSchema", out.json_schema);
+  read(from, "chatVariables", out.chat_variables);
   return out;
 }
 
@@ -144,6 +157,8 @@ Napi::Object to_js(Napi::Env env, const GenerateResult& from) {
   receipt.Set("prefixBytesReused", number(env, from.receipt.prefix_bytes_reused));
   receipt.Set("pagesEvicted", number(env, from.receipt.pages_evicted));
   receipt.Set("tokensCut", number(env, from.receipt.tokens_cut));
+  receipt.Set("contextGrowths", number(env, from.receipt.context_growths));
+  receipt.Set("kvDemotions", number(env, from.receipt.kv_demotions));
   Napi::Object out = Napi::Object::New(env);
   out.Set("text", text(env, from.text));
   out.Set("tokens", to_js(env, from.tokens));
@@ -168,6 +183,8 @@ Napi::Object to_js(Napi::Env env, const MemoryInfo& from) {
     row.Set("pool", text(env, from.pools[i].pool));
     row.Set("bytes", number(env, from.pools[i].bytes));
     row.Set("peak", number(env, from.pools[i].peak));
+    row.Set("planned", number(env, from.pools[i].planned));
+    row.Set("residency", residency(env, from.pools[i].residency));
     pools.Set(i, row);
   }
   Napi::Object out = Napi::Object::New(env);
@@ -182,7 +199,12 @@ Napi::Object to_js(Napi::Env env, const MemoryInfo& from) {
   out.Set("tokenizerSize", number(env, from.tokenizer_size));
   out.Set("keyType", text(env, to_string(from.key_type)));
   out.Set("valueType", text(env, to_string(from.value_type)));
+  out.Set("lockAsked", number(env, from.lock_asked));
+  out.Set("lockAchieved", number(env, from.lock_achieved));
   out.Set("pools", pools);
+  out.Set("residency", residency(env, from.residency));
+  out.Set("unaccounted", number(env, from.unaccounted));
+  out.Set("beyondPools", number(env, from.beyond_pools));
   return out;
 }
 

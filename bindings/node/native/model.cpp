@@ -119,9 +119,9 @@ Napi::Value NativeModel::token_piece(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::apply_chat_template(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::String::New(info.Env(),
-                             get().apply_chat_template(info[0].ToString().Utf8Value(), info[1].ToBoolean(),
-                                                       info[2].ToString().Utf8Value()));
+    return Napi::String::New(info.Env(), get().apply_chat_template(
+                                             info[0].ToString().Utf8Value(), info[1].ToBoolean(),
+                                             info[2].ToString().Utf8Value(), info[3].ToString().Utf8Value()));
   });
 }
 

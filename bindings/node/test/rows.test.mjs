@@ -199,6 +199,11 @@ test('N25 N26 X08 memoryInfo', async () => {
   }
   assert.equal(info.tokenCount, 3);
   assert(info.totalAllocated >= info.modelSize + info.kvCacheSize);
+  const kv = info.pools.find((pool) => pool.pool === 'kv');
+  assert.equal(kv.planned, kv.bytes);
+  assert(kv.residency.anonymous > 0 && kv.residency.resident <= kv.residency.mapped);
+  assert(info.residency.resident > kv.residency.resident && info.beyondPools > 0);
+  assert.deepEqual([info.unaccounted, info.lockAsked, info.lockAchieved], [0, 0, 0]);
   context.dispose();
 });
 
@@ -334,6 +339,38 @@ test('texts, templates, metadata, plan, embeddings', async () => {
   assert.equal(typeof (await context.chat([{ role: 'user', content: 'Hi' }], 3, greedy)), 'string');
   context.dispose();
   model.dispose();
+});
+
+test('chatVariables reach the template', async () => {
+  const model = await Model.load(tiny);
+  const messages = [{ role: 'user', content: 'Hi' }];
+  assert.equal(model.applyChatTemplate(messages, false, undefined, { mood: 'good' }), 'mood: good\nuser: Hi\n');
+  const context = new Context(model, { nCtx: 256 });
+  const plain = await context.chatResult(messages, 1, greedy);
+  const moody = await context.chatResult(messages, 1, { ...greedy, chatVariables: { mood: 'good' } });
+  assert(moody.promptTokens > plain.promptTokens);
+  await assert.rejects(context.chat(messages, 1, { chatVariables: [1] }), TypeError);
+  context.dispose();
+  model.dispose();
+});
+
+test('grow lets an answer outgrow its context, and says so', async () => {
+  const heard = [];
+  const model = await Model.loadWithParams(tiny, { onWarning: (line) => heard.push(line) });
+  const small = new Context(model, { nCtx: 64 });
+  const cut = await small.generateResult('abc', 150, greedy);
+  assert.deepEqual([cut.finishReason, cut.receipt.contextGrowths, heard.length], ['context_full', 0, 0]);
+  const context = new Context(model, { nCtx: 64, grow: true });
+  const whole = await context.generateResult('abc', 150, greedy);
+  assert.deepEqual([whole.generatedTokens, whole.receipt.kvDemotions], [150, 0]);
+  assert(whole.receipt.contextGrowths >= 1 && context.contextSize > 150);
+  assert.equal(heard.length, whole.receipt.contextGrowths);
+  const streaming = new Context(model, { nCtx: 64, grow: true });
+  const ids = [];
+  for await (const token of streaming.generateStream('abc', 150, greedy)) if (token.id >= 0) ids.push(token.id);
+  assert.deepEqual(ids, whole.tokens);
+  assert.equal(heard.length, 2 * whole.receipt.contextGrowths);
+  for (const one of [small, context, streaming, model]) one.dispose();
 });
 
 test('a loop of evaluate and SamplerChain gives what generate gives', async () => {

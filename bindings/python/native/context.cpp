@@ -98,20 +98,11 @@ class PyStream {
   /// The next piece; nothing at the end.
   std::optional<StreamToken> next() {
     if (result_) return std::nullopt;
-    const auto lock = hold(*shared_);
-    if (!mine()) throw MullamaError(StatusCode::canceled, "the answer was stopped");
-    std::optional<StreamToken> piece;
-    try {
-      advance();
-      piece = shared_->stream->next();
-    } catch (...) {
-      shared_->stream.reset();
-      throw;
-    }
-    if (!piece) {
-      result_ = shared_->stream->result();
-      shared_->stream.reset();
-    }
+    // What there is to tell goes out between pieces: a receiver may use the context, or raise, and nothing is
+    // lost.
+    tell_warnings();
+    std::optional<StreamToken> piece = step();
+    if (!piece) tell_warnings();
     return piece;
   }
 
@@ -143,6 +134,26 @@ class PyStream {
 
  private:
   [[nodiscard]] bool mine() const { return shared_->stream && shared_->serial == serial_; }
+
+  void tell_warnings() const { shared_->warnings->tell(shared_->on_warning); }
+
+  std::optional<StreamToken> step() {
+    const auto lock = hold(*shared_);
+    if (!mine()) throw MullamaError(StatusCode::canceled, "the answer was stopped");
+    std::optional<StreamToken> piece;
+    try {
+      advance();
+      piece = shared_->stream->next();
+    } catch (...) {
+      shared_->stream.reset();
+      throw;
+    }
+    if (!piece) {
+      result_ = shared_->stream->result();
+      shared_->stream.reset();
+    }
+    return piece;
+  }
 
   /// Computes until a piece is there.
   void advance() {
@@ -285,6 +296,7 @@ GenerateOptions generate_options(nb::handle from) {
   out.render_special = field<bool>(from, "render_special");
   out.grammar = field<std::string>(from, "grammar");
   out.json_schema = field<std::string>(from, "json_schema");
+  out.chat_variables = field<std::string>(from, "_chat_variables_json");
   return out;
 }
 
@@ -295,6 +307,8 @@ nb::dict result_fields(const GenerateResult& from) {
   receipt["prefix_bytes_reused"] = from.receipt.prefix_bytes_reused;
   receipt["pages_evicted"] = from.receipt.pages_evicted;
   receipt["tokens_cut"] = from.receipt.tokens_cut;
+  receipt["context_growths"] = from.receipt.context_growths;
+  receipt["kv_demotions"] = from.receipt.kv_demotions;
   nb::dict out;
   out["text"] = text_of(from.text);
   out["tokens"] = from.tokens;
@@ -311,6 +325,17 @@ nb::dict result_fields(const GenerateResult& from) {
   return out;
 }
 
+nb::dict residency_fields(const Residency& from) {
+  nb::dict out;
+  out["mapped"] = from.mapped;
+  out["resident"] = from.resident;
+  out["clean"] = from.clean;
+  out["anonymous"] = from.anonymous;
+  out["locked"] = from.locked;
+  out["swapped"] = from.swapped;
+  return out;
+}
+
 nb::dict memory_fields(const MemoryInfo& from) {
   nb::list pools;
   for (const PoolUsage& pool : from.pools) {
@@ -319,6 +344,8 @@ nb::dict memory_fields(const MemoryInfo& from) {
     row["pool"] = text_of(pool.pool);
     row["bytes"] = pool.bytes;
     row["peak"] = pool.peak;
+    row["planned"] = pool.planned;
+    row["residency"] = residency_fields(pool.residency);
     pools.append(row);
   }
   nb::dict out;
@@ -333,7 +360,12 @@ nb::dict memory_fields(const MemoryInfo& from) {
   out["tokenizer_size"] = from.tokenizer_size;
   out["key_type"] = text_of(to_string(from.key_type));
   out["value_type"] = text_of(to_string(from.value_type));
+  out["lock_asked"] = from.lock_asked;
+  out["lock_achieved"] = from.lock_achieved;
   out["pools"] = pools;
+  out["residency"] = residency_fields(from.residency);
+  out["unaccounted"] = from.unaccounted;
+  out["beyond_pools"] = from.beyond_pools;
   return out;
 }
 

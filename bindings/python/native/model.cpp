@@ -60,6 +60,7 @@ ContextParams context_params(nb::handle from) {
   }
   out.kv_rotate = field<bool>(from, "kv_rotate");
   out.lookup = field<std::uint32_t>(from, "lookup");
+  out.grow = field<bool>(from, "grow");
   return out;
 }
 
@@ -89,8 +90,9 @@ void bind_model(nb::module_& module) {
           nb::arg("token"), nb::arg("render_special") = true)
       .def("_apply_chat_template",
            [](const PyModel& model, std::string_view messages, bool add_generation_prompt,
-              std::string_view tools) {
-             return text_of(model.get().apply_chat_template(messages, add_generation_prompt, tools));
+              std::string_view tools, std::string_view variables) {
+             return text_of(
+                 model.get().apply_chat_template(messages, add_generation_prompt, tools, variables));
            })
       .def("is_end_of_generation",
            [](const PyModel& model, Token token) { return model.get().is_end_of_generation(token); })

@@ -179,6 +179,7 @@ def test_texts_and_templates(tiny):
     assert tiny.detokenize(tiny.tokenize("Grüße, 世界", add_special=False)) == "Grüße, 世界"
     messages = [{"role": "user", "content": "Hi"}]
     assert tiny.apply_chat_template(messages) == "user: Hi\nassistant: "
+    assert tiny.apply_chat_template(messages, False, variables={"mood": "good"}) == "mood: good\nuser: Hi\n"
     context = Context(tiny, ContextParams(n_ctx=256))
     first = context.chat_result(messages, 4, **GREEDY)
     more = [*messages, {"role": "user", "content": "And now?"}]
@@ -186,6 +187,41 @@ def test_texts_and_templates(tiny):
     assert tiny.metadata["general.architecture"] == tiny.architecture == "llama"
     with pytest.raises(MullamaError):
         tiny.token_piece(10**6)
+
+
+def test_chat_variables_reach_the_template(tiny):
+    context = Context(tiny, ContextParams(n_ctx=256))
+    messages = [{"role": "user", "content": "Hi"}]
+    plain = context.chat_result(messages, 1, **GREEDY)
+    moody = context.chat_result(messages, 1, chat_variables={"mood": "good"}, **GREEDY)
+    assert moody.prompt_tokens > plain.prompt_tokens
+    with pytest.raises(MullamaError, match="object"):
+        context.chat(messages, 1, chat_variables=[1])
+
+
+def test_grow_lets_an_answer_outgrow_its_context(tiny_path):
+    heard = []
+    model = Model.load_with_params(tiny_path, mullama.ModelParams(on_warning=heard.append))
+    cut = Context(model, ContextParams(n_ctx=64)).generate_result("abc", 150, **GREEDY)
+    assert (cut.finish_reason, cut.receipt.context_growths, heard) == ("context_full", 0, [])
+    context = Context(model, ContextParams(n_ctx=64, grow=True))
+    whole = context.generate_result("abc", 150, **GREEDY)
+    assert (whole.generated_tokens, whole.receipt.kv_demotions) == (150, 0)
+    assert len(heard) == whole.receipt.context_growths >= 1 and context.context_size > 150
+    streaming = Context(model, ContextParams(n_ctx=64, grow=True))
+    assert [token.id for token in streaming.generate_stream("abc", 150, **GREEDY) if token.id >= 0] == whole.tokens
+    assert len(heard) == 2 * whole.receipt.context_growths
+
+
+def test_memory_info_tells_what_is_resident(tiny):
+    context = Context(tiny, ContextParams(n_ctx=256))
+    context.generate("abc", 3, **GREEDY)
+    info = context.memory_info()
+    kv = next(pool for pool in info.pools if pool.pool == "kv")
+    assert kv.planned == kv.bytes
+    assert 0 < kv.residency.anonymous <= kv.residency.resident <= kv.residency.mapped
+    assert info.residency.resident > kv.residency.resident and info.beyond_pools > 0
+    assert (info.unaccounted, info.lock_asked, info.lock_achieved) == (0, 0, 0)
 
 
 def test_plan_is_what_the_ledger_then_holds(tiny_path):

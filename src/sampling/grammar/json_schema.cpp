@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +18,9 @@ namespace mullama::sampling {
 namespace {
 
 constexpr size_t kMaxRules = 20000;
+constexpr uint64_t kCheapSteps = 16;  // comparisons that cost as much as a unit of work
 constexpr int kMaxExpansions = 4096;  // combinations of anyOf and oneOf alternatives
+constexpr int kMaxDepth = 200;        // schemas in each other, references followed
 
 /// An expression, or nothing where no text is valid.
 using Maybe = std::optional<ExprId>;
@@ -41,6 +44,18 @@ class SchemaBuilder {
     bool done = false;
     bool impossible = false;
     bool used = false;
+  };
+
+  /// Counts a level while it lives.
+  class Level {
+   public:
+    explicit Level(int& depth) : depth_(depth) { ++depth_; }
+    ~Level() { --depth_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    int& depth_;
   };
 
   Result<Maybe> build(Schemas schemas) {
@@ -80,11 +95,17 @@ class SchemaBuilder {
                   kMaxExpansions);
     }
     if (facts.impossible) return Maybe{};
+    if (depth_ == kMaxDepth) {
+      return fail(ErrorCode::unsupported, "the schema's parts are in each other deeper than {} levels",
+                  kMaxDepth);
+    }
+    const Level level(depth_);
     if (facts.alternatives.empty()) return build_types(facts);
     const SchemaFacts::Alternatives group = std::move(facts.alternatives.back());
     facts.alternatives.pop_back();
     std::vector<SchemaFacts> branches;
     for (const Json* schema : group.schemas) {
+      MULLAMA_TRY(document_.spend(facts.size()));
       SchemaFacts branch = facts;
       MULLAMA_TRY(document_.add(branch, *schema));
       branches.push_back(std::move(branch));
@@ -144,7 +165,13 @@ class SchemaBuilder {
 
   Result<Maybe> build_number(const SchemaFacts& facts) {
     if (!facts.range.bounded()) return Maybe(facts.range.integer ? text_.integer() : text_.number());
-    return range_expression(out_.rules, facts.range);
+    const size_t before = out_.rules.expressions().size();
+    auto made = range_expression(out_.rules, facts.range);
+    const std::span<const Expr> added = std::span(out_.rules.expressions()).subspan(before);
+    size_t states = added.size();
+    for (const Expr& expr : added) states += expr.machine.states.size();
+    MULLAMA_TRY(document_.spend_on_states(states));
+    return made;
   }
 
   Result<Maybe> build_string(const SchemaFacts& facts) {
@@ -154,6 +181,7 @@ class SchemaBuilder {
     const auto narrow = [&](Result<Dfa> next, const std::string& path) -> Status {
       if (next && all) next = intersect(*all, *next);
       if (!next) return fail(next.error().code, "schema at {}: {}", path, next.error().message);
+      MULLAMA_TRY(document_.spend_on_states(next->states.size()));
       all = std::move(*next);
       return {};
     };
@@ -237,6 +265,7 @@ class SchemaBuilder {
     std::vector<Member> members;
     std::vector<std::string> names;
     const auto add_member = [&](const std::string& name) -> Result<bool> {
+      MULLAMA_TRY(document_.spend(1 + facts.properties.size() / kCheapSteps + facts.additional.size()));
       const bool required = facts.required.contains(name);
       MULLAMA_ASSIGN(const Maybe value, build(facts.schemas_of(name)));
       if (!value) return !required;
@@ -299,6 +328,7 @@ class SchemaBuilder {
   JsonText text_;
   std::map<Schemas, Known> known_;
   int expansions_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace

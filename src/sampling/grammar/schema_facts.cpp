@@ -13,6 +13,9 @@ namespace {
 constexpr size_t kMaxDepth = 128;
 constexpr size_t kMaxValues = 50000;
 constexpr int kMaxConjunction = 64;
+constexpr uint64_t kMaxWork = 3'000'000;
+constexpr size_t kMaxPath = 512;      // of a place in messages
+constexpr uint64_t kCheapSteps = 16;  // comparisons that cost as much as a unit of work
 constexpr uint32_t kMaxCount = 1000000;
 
 constexpr auto kRefused = std::to_array<std::string_view>(
@@ -133,6 +136,24 @@ Schemas SchemaFacts::schemas_at(size_t index) const {
   return schemas;
 }
 
+uint64_t SchemaFacts::size() const {
+  uint64_t entries = 1 + required.size() + patterns.size() + (values ? values->size() : 0);
+  for (const Property& known : properties) entries += 1 + known.schemas.size();
+  for (const Additional& entry : additional) entries += 1 + entry.own.size();
+  for (const ArrayShape& shape : arrays) entries += 1 + shape.prefix.size();
+  for (const Alternatives& group : alternatives) entries += 1 + group.schemas.size();
+  return entries;
+}
+
+Status SchemaDocument::spend(uint64_t work) const {
+  spent_ += std::min(work, kMaxWork + 1);
+  if (spent_ <= kMaxWork) return {};
+  return fail(
+      ErrorCode::unsupported,
+      "the schema's parts combine in too many ways; use fewer or smaller alternatives, allOf, enum or "
+      "patterns");
+}
+
 Result<SchemaDocument> SchemaDocument::create(const Json& root) {
   SchemaDocument document;
   document.root_ = &root;
@@ -152,16 +173,20 @@ Result<SchemaDocument> SchemaDocument::create(const Json& root) {
     if (document.paths_.size() >= kMaxValues) {
       return fail(ErrorCode::invalid_argument, "the schema has more than {} values", kMaxValues);
     }
+    // Every child has a copy of the path: a long name must not be in all of them.
+    const auto below = [&](std::string_view part) {
+      return fmt::format("{}/{}", item.path, part).substr(0, kMaxPath);
+    };
     if (item.value->is_object()) {
       for (const auto& [key, child] : item.value->items()) {
-        work.push_back({&child, item.path + '/' + pointer_part(key), item.depth + 1});
+        work.push_back({&child, below(pointer_part(key.substr(0, kMaxPath))), item.depth + 1});
       }
     } else if (item.value->is_array()) {
       for (size_t i = 0; i < item.value->size(); ++i) {
-        work.push_back({&(*item.value)[i], fmt::format("{}/{}", item.path, i), item.depth + 1});
+        work.push_back({&(*item.value)[i], below(fmt::format("{}", i)), item.depth + 1});
       }
     }
-    document.paths_.emplace(item.value, item.path.substr(0, 512));
+    document.paths_.emplace(item.value, item.path);
   }
   return document;
 }
@@ -236,6 +261,7 @@ Status SchemaDocument::add(SchemaFacts& facts, const Json& schema, int depth) co
   }
   if (!schema.is_object())
     return fail(ErrorCode::invalid_argument, "schema at {}: must be an object or a boolean", path(schema));
+  MULLAMA_TRY(spend(1 + schema.size()));
   for (const auto& [name, value] : schema.items())
     MULLAMA_TRY(add_keyword(facts, schema, name, value, depth));
   MULLAMA_TRY(add_properties(facts, schema));
@@ -261,6 +287,7 @@ Status SchemaDocument::add_keyword(SchemaFacts& facts, const Json& schema, const
       for (const Json& part : value) MULLAMA_TRY(add(facts, part, depth + 1));
       return {};
     }
+    MULLAMA_TRY(spend(value.size()));
     SchemaFacts::Alternatives group;
     for (const Json& part : value) group.schemas.push_back(&part);
     group.exactly_one = name == "oneOf";
@@ -278,6 +305,8 @@ Status SchemaDocument::add_keyword(SchemaFacts& facts, const Json& schema, const
     } else {
       for (const Json& item : value) values.push_back(&item);
     }
+    const uint64_t known_values = facts.values ? facts.values->size() : 0;
+    MULLAMA_TRY(spend(values.size() * (1 + known_values / kCheapSteps)));
     if (facts.values) {
       std::erase_if(*facts.values, [&](const Json* known) {
         return std::none_of(values.begin(), values.end(), [&](const Json* item) { return *item == *known; });
@@ -330,6 +359,7 @@ Status SchemaDocument::add_keyword(SchemaFacts& facts, const Json& schema, const
   if (name == "required") {
     if (!value.is_array())
       return fail(ErrorCode::invalid_argument, "schema at {}: must be a list of names", path(value));
+    MULLAMA_TRY(spend(value.size()));
     for (const Json& item : value) {
       if (!item.is_string())
         return fail(ErrorCode::invalid_argument, "schema at {}: must be a list of names", path(value));
@@ -418,6 +448,8 @@ Status SchemaDocument::add_properties(SchemaFacts& facts, const Json& schema) co
   if (properties != schema.end()) {
     if (!properties->is_object())
       return fail(ErrorCode::invalid_argument, "schema at {}: must be an object", path(*properties));
+    MULLAMA_TRY(
+        spend(properties->size() * (1 + (facts.properties.size() + properties->size()) / kCheapSteps)));
     for (const auto& [name, value] : properties->items()) {
       own.insert(name);
       const auto it = std::find_if(facts.properties.begin(), facts.properties.end(),
@@ -444,6 +476,7 @@ Status SchemaDocument::add_items(SchemaFacts& facts, const Json& schema) const {
   if (list != schema.end()) {
     if (!list->is_array())
       return fail(ErrorCode::invalid_argument, "schema at {}: must be a list of schemas", path(*list));
+    MULLAMA_TRY(spend(list->size()));
     for (const Json& item : *list) shape.prefix.push_back(&item);
   }
   const auto& rest = old_form ? additional : items;

@@ -73,6 +73,8 @@ struct SchemaFacts {
   /// Whether names beyond the listed properties are generated.
   [[nodiscard]] bool open() const;
   [[nodiscard]] Schemas schemas_at(size_t index) const;
+  /// What a copy takes, in entries of its lists.
+  [[nodiscard]] uint64_t size() const;
 };
 
 /// A schema document: finds references, names places in messages, and gathers facts.
@@ -88,6 +90,12 @@ class SchemaDocument {
   [[nodiscard]] Result<SchemaFacts> facts(const Schemas& schemas) const;
   [[nodiscard]] Status add(SchemaFacts& facts, const Json& schema, int depth = 0) const;
 
+  /// Everything that a document can ask for again and again, such as a reference behind two references behind
+  /// four, is paid for here, in units of about 100 ns. An error once a document has had its share.
+  [[nodiscard]] Status spend(uint64_t work) const;
+  /// The same for an automaton of so many states.
+  [[nodiscard]] Status spend_on_states(size_t states) const { return spend(100 + 20 * uint64_t{states}); }
+
  private:
   [[nodiscard]] Result<const Json*> resolve(const Json& schema, const Json& reference) const;
   [[nodiscard]] Status add_keyword(SchemaFacts& facts, const Json& schema, const std::string& name,
@@ -100,6 +108,7 @@ class SchemaDocument {
 
   const Json* root_ = nullptr;
   std::unordered_map<const Json*, std::string> paths_;
+  mutable uint64_t spent_ = 0;
 };
 
 /// The pattern of a `format` that is kept; nothing for others.

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kMaxDepth = 8;
 constexpr size_t kMaxBranches = 256;
+constexpr uint64_t kCheapSteps = 16;  // comparisons that cost as much as a unit of work
 
 size_t characters(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(),
@@ -49,12 +50,14 @@ Result<bool> number_satisfies(const Json& value, const NumberRange& range) {
   return remainder == 0;
 }
 
-Result<bool> string_satisfies(const std::string& text, const SchemaFacts& facts) {
+Result<bool> string_satisfies(const SchemaDocument& document, const std::string& text,
+                              const SchemaFacts& facts) {
   const size_t length = characters(text);
   if (length < facts.min_length || (facts.max_length && length > *facts.max_length)) return false;
   for (const auto& [pattern, path] : facts.patterns) {
     const auto dfa = dfa_of_pattern(pattern);
     if (!dfa) return fail(dfa.error().code, "schema at {}: {}", path, dfa.error().message);
+    MULLAMA_TRY(document.spend_on_states(dfa->states.size()));
     if (!accepts(*dfa, text)) return false;
   }
   return true;
@@ -78,6 +81,8 @@ class Exclusion {
   Result<bool> excludes(const SchemaFacts& a, const SchemaFacts& b, int depth) const {
     if (a.impossible || b.impossible) return true;
     if (depth > kMaxDepth) return false;
+    const uint64_t others = b.values ? b.values->size() : 0;
+    MULLAMA_TRY(document_.spend(1 + (a.values ? a.values->size() : 6) * (1 + others) / kCheapSteps));
     if (a.values) {
       for (const Json* value : *a.values) {
         const bool rejected = (b.values && !contains(*b.values, *value)) || (type_of(*value) & b.types) == 0;
@@ -115,6 +120,8 @@ class Exclusion {
   }
 
   Result<bool> objects_apart(const SchemaFacts& a, const SchemaFacts& b, int depth) const {
+    MULLAMA_TRY(document_.spend((a.required.size() + b.required.size()) *
+                                (1 + (a.properties.size() + b.properties.size()) / kCheapSteps)));
     for (const std::string& name : b.required) {
       const bool written = a.property(name) != nullptr || a.required.contains(name) || a.open();
       if (!written) return true;
@@ -139,7 +146,8 @@ Result<bool> value_satisfies(const SchemaDocument& document, const Json& value, 
   const uint8_t type = type_of(value);
   if ((type & facts.types) == 0) return false;
   if (type == json_type::number) return number_satisfies(value, facts.range);
-  if (type == json_type::string) return string_satisfies(value.get_ref<const std::string&>(), facts);
+  if (type == json_type::string)
+    return string_satisfies(document, value.get_ref<const std::string&>(), facts);
   const bool object_facts = !facts.properties.empty() || !facts.required.empty() ||
                             !facts.additional.empty() || facts.needs_property;
   const bool array_facts = !facts.arrays.empty() || facts.min_items > 0 || facts.max_items;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <vector>
 
+#include "text/jinja/unicode.hpp"
+
 namespace mullama::text {
 
 namespace {
@@ -22,6 +24,18 @@ constexpr size_t kLongest = size_t{1} << 20;
 
 bool is_letter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
+
+/// What may stand for a name in the Jinja that is written, where anything else would be code of its own.
+bool is_name(std::string_view text) {
+  return !text.empty() && (text.front() < '0' || text.front() > '9') && std::ranges::all_of(text, is_letter);
+}
+
+/// Names that mean something else to Jinja.
+bool is_reserved(std::string_view name) {
+  constexpr auto kReserved = std::to_array<std::string_view>(
+      {"and", "or", "not", "in", "is", "if", "else", "true", "false", "none"});
+  return std::ranges::find(kReserved, name) != kReserved.end();
 }
 
 std::string_view strip(std::string_view text) {
@@ -91,17 +105,21 @@ Result<std::vector<Word>> words_of(std::string_view text) {
     while (i < text.size() && is_letter(text[i])) ++i;
     return std::string(text.substr(begin, i - begin));
   };
+  const auto name = [&](Word::Kind kind, bool joined) -> Status {
+    ++i;
+    words.push_back({kind, letters(), joined});
+    const std::string& made = words.back().value;
+    if (made.empty() || is_name(made)) return {};
+    return fail(ErrorCode::unsupported, "the template has '{}' as a name, which is not known here", made);
+  };
   while (i < text.size()) {
     const char c = text[i];
     if (kBlank.find(c) != std::string_view::npos) {
       ++i;
     } else if (c == '.') {
-      const bool joined = i > 0 && (is_letter(text[i - 1]) || text[i - 1] == ')');
-      ++i;
-      words.push_back({Word::Kind::path, letters(), joined});
+      MULLAMA_TRY(name(Word::Kind::path, i > 0 && (is_letter(text[i - 1]) || text[i - 1] == ')')));
     } else if (c == '$') {
-      ++i;
-      words.push_back({Word::Kind::variable, letters(), false});
+      MULLAMA_TRY(name(Word::Kind::variable, false));
     } else if (c == '"' || c == '`') {
       std::string value;
       for (++i; i < text.size() && text[i] != c; ++i) {
@@ -123,7 +141,11 @@ Result<std::vector<Word>> words_of(std::string_view text) {
                        "", false});
     } else if ((c >= '0' && c <= '9') || c == '-') {
       ++i;
-      words.push_back({Word::Kind::number, c + letters(), false});
+      std::string number = c + letters();
+      if (number == "-" || number.find_first_not_of("0123456789", 1) != std::string::npos)
+        return fail(ErrorCode::unsupported, "the template has the number '{}', which is not known here",
+                    number);
+      words.push_back({Word::Kind::number, std::move(number), false});
     } else if (is_letter(c)) {
       words.push_back({Word::Kind::name, letters(), false});
     } else {
@@ -252,10 +274,15 @@ class Translator {
     if (word == "else") return otherwise(rest);
     if (word == "end") return end_block();
     if (word == "break" || word == "continue") {
+      if (std::ranges::none_of(open_, [](const Block& block) { return block.end == "endfor"; }))
+        return fail(ErrorCode::invalid_argument, "the template has a {} outside of a range", word);
       out_ += fmt::format("{{% {} %}}", word);
       return {};
     }
     if (const auto assigned = assignment(text)) {
+      if (!is_name(assigned->first))
+        return fail(ErrorCode::unsupported, "the template sets '${}', which is not known here",
+                    assigned->first);
       MULLAMA_ASSIGN(const std::string value, expression(assigned->second));
       out_ += fmt::format("{{% set go.{} = {} %}}", assigned->first, value);
       return {};
@@ -284,6 +311,7 @@ class Translator {
   struct Block {
     std::string_view end;
     bool has_dot = false;
+    bool has_else = false;
   };
 
   Status open(std::string_view end, std::optional<std::string> dot) {
@@ -319,6 +347,8 @@ class Translator {
       };
       if (comma != std::string_view::npos) key = name(names.substr(0, comma));
       value = name(comma == std::string_view::npos ? names : names.substr(comma + 1));
+      if (!is_name(value) || (comma != std::string_view::npos && !is_name(key)))
+        return fail(ErrorCode::unsupported, "the template's 'range {}' is not known here", text);
       text = strip(text.substr(assign + 2));
     }
     MULLAMA_ASSIGN(const std::string list, expression(text));
@@ -334,12 +364,15 @@ class Translator {
 
   Status otherwise(std::string_view rest) {
     if (open_.empty()) return fail(ErrorCode::invalid_argument, "the template has an else without an if");
+    if (open_.back().has_else)
+      return fail(ErrorCode::invalid_argument, "the template has an else behind an else");
     // What stands in an else has the dot of outside.
     if (open_.back().has_dot) {
       dots_.pop_back();
       open_.back().has_dot = false;
     }
     if (rest.empty()) {
+      open_.back().has_else = true;
       out_ += "{% else %}";
       return {};
     }
@@ -419,7 +452,10 @@ class Translator {
       case Word::Kind::number:
         return word.value;
       case Word::Kind::name:
-        return word.value == "nil" ? std::string("none") : word.value;
+        if (word.value == "nil") return std::string("none");
+        if (word.value == "true" || word.value == "false") return word.value;
+        return fail(ErrorCode::unsupported, "the template uses '{}' as a value, which is not known here",
+                    word.value);
       case Word::Kind::open: {
         MULLAMA_ASSIGN(const std::string inside, pipeline());
         if (peek() != Word::Kind::close) return fail(ErrorCode::invalid_argument, "the template misses a )");
@@ -454,6 +490,8 @@ class Translator {
     if (peek() != Word::Kind::path || words_[next_].value.empty())
       return fail(ErrorCode::unsupported, "the template uses the whole conversation as a value");
     const std::string name = root_name(words_[next_++].value);
+    if (is_reserved(name))
+      return fail(ErrorCode::unsupported, "the template has '{}' as a name, which is not known here", name);
     uses_messages_ |= name == "messages";
     return fields(name);
   }
@@ -592,6 +630,8 @@ bool is_go_template(std::string_view source) {
 }
 
 Result<std::string> jinja_of_go_template(std::string_view source) {
+  if (!jinja::is_valid_utf8(source))
+    return fail(ErrorCode::invalid_argument, "the template is not valid UTF-8");
   return Translator(source).run();
 }
 

@@ -1,69 +1,14 @@
 #include <gtest/gtest.h>
 #include <map>
 
+#include "server/native_routes.hpp"
 #include "server/routes.hpp"
+#include "server/scripted_service.hpp"
 
 namespace mullama::server {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// A service whose answers are scripted, to see what the wire formats make of them and of requests.
-class Script final : public Service {
- public:
-  std::vector<Delta> deltas;
-  std::optional<Error> failure;  // after the deltas
-  Summary summary;
-  GenerationRequest last;
-
-  class Answer final : public Generation {
-   public:
-    explicit Answer(Script& script) : script_(script) {}
-    Result<std::optional<Delta>> next() override {
-      if (at_ < script_.deltas.size()) return script_.deltas[at_++];
-      if (script_.failure) return tl::unexpected<Error>(*script_.failure);
-      return std::nullopt;
-    }
-    const Summary& summary() const override { return script_.summary; }
-    const std::string& model() const override { return name_; }
-
-   private:
-    Script& script_;
-    size_t at_ = 0;
-    std::string name_ = "m:latest";
-  };
-
-  Result<std::unique_ptr<Generation>> generate(GenerationRequest request) override {
-    last = std::move(request);
-    if (last.model == "missing") return fail(ErrorCode::not_found, "model 'missing' not found");
-    if (last.model == "busy") return fail(ErrorCode::unavailable, "server busy, please try again");
-    return std::make_unique<Answer>(*this);
-  }
-  Result<Embeddings> embed(EmbedRequest) override {
-    Embeddings out;
-    out.vectors = {{1.0f, -0.5f}};
-    return out;
-  }
-  Result<std::vector<text::TokenId>> tokenize(const std::string&, std::string_view, bool, bool) override {
-    return std::vector<text::TokenId>{};
-  }
-  Result<std::string> detokenize(const std::string&, const std::vector<text::TokenId>&) override {
-    return "";
-  }
-  Result<std::string> token_piece(const std::string&, text::TokenId) override { return ""; }
-  Result<std::string> apply_template(const std::string&, const text::ChatInput&) override { return ""; }
-  Result<uint32_t> count_tokens(const std::string&, const text::ChatInput&) override { return 11; }
-  Result<std::vector<store::ModelEntry>> list() override { return std::vector<store::ModelEntry>{}; }
-  Result<ModelDescription> show(const std::string&) override { return fail(ErrorCode::not_found, "none"); }
-  std::vector<RunningModel> running() override { return {}; }
-  Status load(const std::string&, std::optional<KeepAlive>, std::optional<uint32_t>) override { return {}; }
-  Status unload(const std::string&) override { return {}; }
-  std::string default_model() override { return "m"; }
-  const store::Store& store() override { return store_; }
-
- private:
-  store::Store store_{store::StoreFolders{}};
-};
 
 class Collector final : public StreamWriter {
  public:
@@ -79,6 +24,7 @@ class WireFormats : public testing::Test {
   WireFormats() {
     add_openai_routes(router_, script_);
     add_anthropic_routes(router_, script_);
+    add_completion_routes(router_, script_);
     script_.summary.prompt_tokens = 11;
     script_.summary.generated = 3;
   }
@@ -132,7 +78,7 @@ class WireFormats : public testing::Test {
     script_.summary.called_tools = true;
   }
 
-  Script script_;
+  ScriptedService script_;
   Router router_;
   int status_ = 0;
 };
@@ -348,6 +294,55 @@ TEST_F(WireFormats, EmbeddingsAsBase64AreLittleEndianFloats) {
   const Json reply =
       Json::parse(post("/v1/embeddings", R"({"model": "m", "input": "x", "encoding_format": "base64"})"));
   EXPECT_EQ(reply["data"][0]["embedding"], "AACAPwAAAL8=");
+}
+
+TEST_F(WireFormats, EmbeddingsTakeTokenIds) {
+  using Ids = std::vector<text::TokenId>;
+  const auto inputs = [&](const char* input) {
+    post("/v1/embeddings", fmt::format(R"({{"model": "m", "input": {}}})", input));
+    return script_.last_embedding.inputs;
+  };
+  EXPECT_EQ(inputs("[1, 2, 3]").at(0).ids, (Ids{1, 2, 3}));
+  EXPECT_EQ(inputs("[1, 2, 3]").size(), 1u);
+  const auto several = inputs("[[4], [5, 6]]");
+  EXPECT_EQ(status_, 200);
+  ASSERT_EQ(several.size(), 2u);
+  EXPECT_EQ(several[1].ids, (Ids{5, 6}));
+  EXPECT_EQ(inputs(R"(["a", "b"])").at(1).text, "b");
+  for (const char* bad : {"[]", "[[]]", "[1, \"a\"]", "[[1], 2]", "[1.5]", "[-1]", "[2147483648]",
+                          "[18446744073709551615]", "[[1, [2]]]", "{}", "7", "[null]"}) {
+    inputs(bad);
+    EXPECT_EQ(status_, 400) << bad;
+  }
+}
+
+TEST_F(WireFormats, CompletionTellsProbabilitiesWhereTheyAreAskedFor) {
+  Delta piece;
+  piece.text = "a";
+  piece.tokens.push_back({{5, "a", -0.25f}, {{5, "a", -0.25f}, {6, "\xc3", -1.5f}}});
+  script_.deltas = {piece, piece};
+  const Json expected =
+      Json::parse(R"({"id": 5, "token": "a", "bytes": [97], "logprob": -0.25, "top_logprobs":
+    [{"id": 5, "token": "a", "bytes": [97], "logprob": -0.25}, {"id": 6, "token": "\ufffd", "bytes": [195], "logprob": -1.5}]})");
+  const Json whole = Json::parse(post("/completion", R"({"prompt": "x", "n_probs": 2})"));
+  EXPECT_EQ(script_.last.top_logprobs, 2);
+  EXPECT_EQ(whole["completion_probabilities"], Json::array({expected, expected}));
+  const auto chunks = events("/completion", R"({"prompt": "x", "n_probs": 2, "stream": true})");
+  ASSERT_EQ(chunks.size(), 3u);
+  EXPECT_EQ(chunks[0]["completion_probabilities"], Json::array({expected}));
+  EXPECT_FALSE(chunks[2].contains("completion_probabilities"));
+
+  script_.deltas = {};
+  for (const char* rest : {"", R"(, "n_probs": 0)", R"(, "n_probs": null)"}) {
+    const Json none = Json::parse(post("/completion", fmt::format(R"({{"prompt": "x"{}}})", rest)));
+    EXPECT_EQ(script_.last.top_logprobs, -1) << rest;
+    EXPECT_FALSE(none.contains("completion_probabilities")) << rest;
+  }
+  for (const char* bad :
+       {R"("n_probs": 21)", R"("n_probs": "2")", R"("n_probs": 2, "post_sampling_probs": true)"}) {
+    post("/completion", fmt::format(R"({{"prompt": "x", {}}})", bad));
+    EXPECT_EQ(status_, 400) << bad;
+  }
 }
 
 TEST_F(WireFormats, BadRequestsAreSaidSo) {

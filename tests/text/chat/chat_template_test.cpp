@@ -256,10 +256,33 @@ TEST(StoredTemplate, WhatCannotBeReadIsNamed) {
 }
 
 TEST(GoTemplate, WhatIsNotKnownIsAnError) {
-  for (const char* source :
-       {"{{ if .System }}", "{{ end }}", "{{ .System", "{{ html .System }}", "{{ template \"x\" . }}{{ . }}",
-        "{{ else }}", "{{ if }}x{{ end }}", "{{ \"open }}{{ .A }}", "{{ ( .A }}", "{{ .A ) }}",
-        "{{ range }}{{ end }}", "{{ .A | }}"}) {
+  for (const char* source : {"{{ if .System }}",
+                             "{{ end }}",
+                             "{{ .System",
+                             "{{ html .System }}",
+                             "{{ template \"x\" . }}{{ . }}",
+                             "{{ else }}",
+                             "{{ if }}x{{ end }}",
+                             "{{ \"open }}{{ .A }}",
+                             "{{ ( .A }}",
+                             "{{ .A ) }}",
+                             "{{ range }}{{ end }}",
+                             "{{ .A | }}",
+                             "{{ 5x }}",
+                             "{{ - }}",
+                             "{{ .5 }}",
+                             "{{ $5 }}",
+                             "{{ $ := 1 }}",
+                             "{{ .Not }}",
+                             "{{ break }}",
+                             "{{ if .A }}{{ continue }}{{ end }}",
+                             "{{ if .A }}a{{ else }}b{{ else }}c{{ end }}",
+                             "{{ if .A }}a{{ else }}b{{ else if .B }}c{{ end }}",
+                             "{{ range $a b := .Messages }}{{ end }}",
+                             "{{ range $a, $b.c := .Messages }}{{ end }}",
+                             "{{ range $a %}{{ 1 := .Messages }}{{ end }}",
+                             "{{ eq .A other }}",
+                             "a\xff{{ .A }}"}) {
     EXPECT_FALSE(jinja_of_go_template(source)) << source;
   }
   EXPECT_FALSE(jinja_of_go_template("{{ " + std::string(100000, '(') + " .A }}"));

@@ -11,13 +11,13 @@ from ._api import Context, Model, SamplerChain, TokenStream, plan
 from ._errors import GpuMemoryError, HostMemoryError, InvalidArgumentError, MullamaError, MullamaWarning
 from ._mullama import Batch, StreamToken, live_objects, set_memory_budget, version
 from ._params import ContextParams, GenerateOptions, GenerateResult, KvCacheType, MemoryInfo, MemoryPlan, ModelParams
-from ._params import PlanAlternative, PlanRow, PoolUsage, Receipt, SamplerParams
+from ._params import PlanAlternative, PlanRow, PoolUsage, Receipt, Residency, SamplerParams
 
 __version__ = version()
 
 __all__ = [
     "Batch", "Context", "ContextParams", "GenerateOptions", "GenerateResult", "GpuMemoryError", "HostMemoryError",
     "InvalidArgumentError", "KvCacheType", "MemoryInfo", "MemoryPlan", "Model", "ModelParams", "MullamaError", "MullamaWarning",
-    "PlanAlternative", "PlanRow", "PoolUsage", "Receipt", "SamplerChain", "SamplerParams", "StreamToken", "TokenStream", "live_objects", "plan",
-    "set_memory_budget", "version",
+    "PlanAlternative", "PlanRow", "PoolUsage", "Receipt", "Residency", "SamplerChain", "SamplerParams", "StreamToken", "TokenStream",
+    "live_objects", "plan", "set_memory_budget", "version",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Iterator, List
 from . import _mullama
 from ._mullama import Batch, StreamToken
 from ._params import ContextParams, GenerateOptions, GenerateResult, MemoryInfo, MemoryPlan, ModelParams
-from ._params import PlanAlternative, PlanRow, PoolUsage, Receipt, SamplerParams
+from ._params import PlanAlternative, PlanRow, PoolUsage, Receipt, Residency, SamplerParams
 
 __all__ = ["Model", "Context", "TokenStream", "SamplerChain", "plan"]
 
@@ -71,10 +71,19 @@ class Model:
         return self._native.token_piece(token, render_special)
 
     def apply_chat_template(
-        self, messages: Messages, add_generation_prompt: bool = True, tools: Optional[Sequence[Mapping[str, Any]]] = None
+        self,
+        messages: Messages,
+        add_generation_prompt: bool = True,
+        tools: Optional[Sequence[Mapping[str, Any]]] = None,
+        variables: Optional[Mapping[str, Any]] = None,
     ) -> str:
-        """The prompt of a conversation, by the template in the model's file."""
-        return self._native._apply_chat_template(json.dumps(messages), add_generation_prompt, json.dumps(tools) if tools else "")
+        """The prompt of a conversation, by the template in the model's file; ``variables`` are further ones of the template."""
+        return self._native._apply_chat_template(
+            json.dumps(messages),
+            add_generation_prompt,
+            json.dumps(tools) if tools else "",
+            json.dumps(variables) if variables else "",
+        )
 
     def is_end_of_generation(self, token: int) -> bool:
         return self._native.is_end_of_generation(token)
@@ -219,7 +228,10 @@ class Context(_mullama.Context):
 
     def memory_info(self) -> MemoryInfo:
         fields = self._memory_info()
+        for pool in fields["pools"]:
+            pool["residency"] = Residency(**pool["residency"])
         fields["pools"] = tuple(PoolUsage(**pool) for pool in fields["pools"])
+        fields["residency"] = Residency(**fields["residency"])
         return MemoryInfo(**fields)
 
     def __repr__(self) -> str:

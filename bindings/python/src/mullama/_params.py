@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from . import _mullama
 
 __all__ = [
-    "KvCacheType", "ModelParams", "ContextParams", "SamplerParams", "GenerateOptions", "MemoryInfo", "PoolUsage", "Receipt",
-    "GenerateResult", "MemoryPlan", "PlanAlternative", "PlanRow",
+    "KvCacheType", "ModelParams", "ContextParams", "SamplerParams", "GenerateOptions", "MemoryInfo", "PoolUsage", "Residency",
+    "Receipt", "GenerateResult", "MemoryPlan", "PlanAlternative", "PlanRow",
 ]  # fmt: skip
 
 
@@ -66,6 +67,8 @@ class ContextParams:
     """Rotate before quantizing to q8_0 or q4_0, which keeps more of the precision."""
     lookup: int = 0
     """Tokens that a step may guess from the text so far; answers are the same, and sooner where they repeat."""
+    grow: bool = False
+    """Whether an answer that fills the context goes on in a larger one, as far as the budget reaches; the receipt counts how often."""
 
     def __post_init__(self) -> None:
         self.kv_cache_type = KvCacheType(_mullama._kv_cache_type(self.kv_cache_type))
@@ -124,6 +127,29 @@ class GenerateOptions:
     render_special: bool = False
     grammar: str = ""
     json_schema: str = ""
+    chat_variables: Mapping[str, Any] = field(default_factory=dict)
+    """For conversations: further variables of the template, such as ``{"enable_thinking": False}``."""
+
+    @property
+    def _chat_variables_json(self) -> str:
+        return json.dumps(self.chat_variables) if self.chat_variables else ""
+
+
+@dataclass(frozen=True)
+class Residency:
+    """What backs memory at this moment, as the operating system says, in bytes; zeros where it does not."""
+
+    mapped: int
+    """Address space."""
+    resident: int
+    """In memory: a share of the process's RSS."""
+    clean: int
+    """Resident pages equal to their file, given back without a write."""
+    anonymous: int
+    """Resident pages of no file: only swap could take them."""
+    locked: int
+    """Resident pages of locked mappings: achieved, not asked."""
+    swapped: int
 
 
 @dataclass(frozen=True)
@@ -132,6 +158,10 @@ class PoolUsage:
     pool: str
     bytes: int
     peak: int
+    planned: int
+    """What the plan said before the bytes were taken."""
+    residency: Residency
+    """Of host memory."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +179,18 @@ class MemoryInfo:
     tokenizer_size: int
     key_type: str
     value_type: str
+    lock_asked: int
+    """What ``use_mlock`` was to lock of weights and KV cache,"""
+    lock_achieved: int
+    """and did; KV pages are locked as they come into use."""
     pools: Sequence[PoolUsage]
     """The account book of the whole process."""
+    residency: Residency
+    """The whole process."""
+    unaccounted: int
+    """Sum over pools of the differences between ``bytes`` and ``planned``: 0 while nothing loads."""
+    beyond_pools: int
+    """Resident bytes in no pool: program code, heap, stacks."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +202,10 @@ class Receipt:
     prefix_bytes_reused: int
     pages_evicted: int
     tokens_cut: int
+    context_growths: int
+    """Times that a larger context took over,"""
+    kv_demotions: int
+    """and of them those with keys or values in a smaller type."""
 
 
 @dataclass(frozen=True)

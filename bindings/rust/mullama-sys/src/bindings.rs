@@ -125,7 +125,7 @@ pub struct mullama_sampler_params {
 pub struct mullama_generate_params {
     pub struct_size: usize,
     pub max_tokens: i32,
-    pub sampler: mullama_sampler_params,
+    pub sampler: *const mullama_sampler_params,
     pub stop: *const *const ::std::os::raw::c_char,
     pub n_stop: usize,
     pub ignore_end_of_generation: bool,
@@ -133,6 +133,7 @@ pub struct mullama_generate_params {
     pub grammar: *const ::std::os::raw::c_char,
     pub json_schema: *const ::std::os::raw::c_char,
     pub render_special: bool,
+    pub chat_variables: *const ::std::os::raw::c_char,
 }
 pub type mullama_token_callback = ::std::option::Option<
     unsafe extern "C" fn(
@@ -146,6 +147,7 @@ pub type mullama_token_callback = ::std::option::Option<
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct mullama_stream_token {
+    pub struct_size: usize,
     pub token: mullama_token,
     pub text: *const ::std::os::raw::c_char,
     pub text_size: usize,
@@ -159,10 +161,14 @@ pub struct mullama_receipt {
     pub prefix_bytes_reused: u64,
     pub pages_evicted: u64,
     pub tokens_cut: u64,
+    pub context_growths: u64,
+    pub kv_demotions: u64,
+    pub reserved: [u64; 5usize],
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct mullama_result {
+    pub struct_size: usize,
     pub text: *mut ::std::os::raw::c_char,
     pub text_size: usize,
     pub tokens: *mut mullama_token,
@@ -177,8 +183,6 @@ pub struct mullama_result {
     pub receipt: mullama_receipt,
     pub drafted_tokens: u32,
     pub accepted_tokens: u32,
-    pub context_growths: u64,
-    pub kv_demotions: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -189,6 +193,7 @@ pub struct mullama_residency {
     pub anonymous: u64,
     pub locked: u64,
     pub swapped: u64,
+    pub reserved: [u64; 2usize],
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -216,10 +221,13 @@ pub struct mullama_memory_info {
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct mullama_pool_usage {
+    pub struct_size: usize,
     pub device: [::std::os::raw::c_char; 16usize],
     pub pool: [::std::os::raw::c_char; 24usize],
     pub bytes: u64,
     pub peak: u64,
+    pub planned: u64,
+    pub residency: mullama_residency,
 }
 pub const MULLAMA_POOLING_MEAN: mullama_pooling = 0;
 pub const MULLAMA_POOLING_FIRST: mullama_pooling = 1;
@@ -228,6 +236,7 @@ pub type mullama_pooling = ::std::os::raw::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct mullama_live_objects {
+    pub struct_size: usize,
     pub models: u64,
     pub contexts: u64,
     pub batches: u64,
@@ -270,22 +279,37 @@ extern "C" {
     ) -> mullama_status;
 }
 extern "C" {
-    pub fn mullama_get_live_objects() -> mullama_live_objects;
+    pub fn mullama_get_live_objects(live: *mut mullama_live_objects) -> mullama_status;
 }
 extern "C" {
     pub fn mullama_string_free(text: *mut ::std::os::raw::c_char);
 }
 extern "C" {
-    pub fn mullama_model_params_init(params: *mut mullama_model_params);
+    pub fn mullama_model_params_init(params: *mut mullama_model_params, struct_size: usize);
 }
 extern "C" {
-    pub fn mullama_context_params_init(params: *mut mullama_context_params);
+    pub fn mullama_context_params_init(params: *mut mullama_context_params, struct_size: usize);
 }
 extern "C" {
-    pub fn mullama_sampler_params_init(params: *mut mullama_sampler_params);
+    pub fn mullama_sampler_params_init(params: *mut mullama_sampler_params, struct_size: usize);
 }
 extern "C" {
-    pub fn mullama_generate_params_init(params: *mut mullama_generate_params);
+    pub fn mullama_generate_params_init(params: *mut mullama_generate_params, struct_size: usize);
+}
+extern "C" {
+    pub fn mullama_result_init(result: *mut mullama_result, struct_size: usize);
+}
+extern "C" {
+    pub fn mullama_stream_token_init(token: *mut mullama_stream_token, struct_size: usize);
+}
+extern "C" {
+    pub fn mullama_memory_info_init(info: *mut mullama_memory_info, struct_size: usize);
+}
+extern "C" {
+    pub fn mullama_pool_usage_init(pool: *mut mullama_pool_usage, struct_size: usize);
+}
+extern "C" {
+    pub fn mullama_live_objects_init(live: *mut mullama_live_objects, struct_size: usize);
 }
 extern "C" {
     pub fn mullama_model_load(
@@ -348,7 +372,8 @@ extern "C" {
     pub fn mullama_model_metadata(
         model: *const mullama_model,
         key: *const ::std::os::raw::c_char,
-    ) -> *mut ::std::os::raw::c_char;
+        value: *mut *mut ::std::os::raw::c_char,
+    ) -> mullama_status;
 }
 extern "C" {
     pub fn mullama_tokenize(
@@ -386,6 +411,7 @@ extern "C" {
         model: *const mullama_model,
         messages_json: *const ::std::os::raw::c_char,
         tools_json: *const ::std::os::raw::c_char,
+        variables_json: *const ::std::os::raw::c_char,
         add_generation_prompt: bool,
         text: *mut *mut ::std::os::raw::c_char,
         text_size: *mut usize,

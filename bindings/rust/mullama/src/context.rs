@@ -1,9 +1,9 @@
 use crate::error::{c_text, check};
+use crate::params::initialized;
 use crate::stream::{GenerateResult, TokenStream};
 use crate::{Batch, ContextParams, GenerateOptions, MemoryInfo, Model, MullamaError, Token};
 use mullama_sys as sys;
 use std::fmt;
-use std::mem;
 use std::os::raw::c_char;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
@@ -218,8 +218,7 @@ impl Context {
 
     /// Memory behind this context.
     pub fn memory_info(&self) -> Result<MemoryInfo, MullamaError> {
-        let mut raw: sys::mullama_memory_info = unsafe { mem::zeroed() };
-        raw.struct_size = mem::size_of_val(&raw);
+        let mut raw = unsafe { initialized(sys::mullama_memory_info_init) };
         check(unsafe { sys::mullama_context_memory_info(self.raw(), &mut raw) })?;
         MemoryInfo::from_c(&raw)
     }

@@ -13,6 +13,7 @@ pub use context::{CancelHandle, ChatMessage, Context, Pooling, Prompt};
 pub use error::MullamaError;
 pub use memory::{
     live_objects, memory_pools, plan, set_memory_budget, LiveObjects, MemoryInfo, MemoryPlan, PlanAlternative, PlanRow, PoolUsage,
+    Residency,
 };
 pub use model::{Model, ModelBuilder};
 pub use params::{ContextParams, GenerateOptions, KvCacheType, ModelParams, SamplerParams};

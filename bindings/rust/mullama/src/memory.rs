@@ -1,9 +1,9 @@
 use crate::error::{c_text, check, take_text, text_of};
 use crate::model::path_text;
+use crate::params::initialized;
 use crate::{ContextParams, KvCacheType, ModelParams, MullamaError};
 use mullama_sys as sys;
 use serde_json::Value;
-use std::mem;
 use std::path::Path;
 use std::ptr;
 
@@ -15,6 +15,40 @@ pub struct PoolUsage {
     pub pool: String,
     pub bytes: u64,
     pub peak: u64,
+    /// What the plan said before the bytes were taken.
+    pub planned: u64,
+    /// Of host memory; zeros where the system does not tell.
+    pub residency: Residency,
+}
+
+/// What backs memory at this moment, as the operating system says, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Residency {
+    /// Address space.
+    pub mapped: u64,
+    /// In memory: a share of the process's RSS.
+    pub resident: u64,
+    /// Resident pages equal to their file, given back without a write.
+    pub clean: u64,
+    /// Resident pages of no file: only swap could take them.
+    pub anonymous: u64,
+    /// Resident pages of locked mappings: achieved, not asked.
+    pub locked: u64,
+    /// In swap.
+    pub swapped: u64,
+}
+
+impl Residency {
+    fn from_c(raw: &sys::mullama_residency) -> Self {
+        Self {
+            mapped: raw.mapped,
+            resident: raw.resident,
+            clean: raw.clean,
+            anonymous: raw.anonymous,
+            locked: raw.locked,
+            swapped: raw.swapped,
+        }
+    }
 }
 
 /// Memory behind one context, in bytes, but for `token_count` and `context_size`.
@@ -42,8 +76,18 @@ pub struct MemoryInfo {
     pub key_type: KvCacheType,
     /// Really in use.
     pub value_type: KvCacheType,
+    /// What `use_mlock` was to lock of weights and KV cache,
+    pub lock_asked: u64,
+    /// and did; KV pages are locked as they come into use.
+    pub lock_achieved: u64,
     /// The account book of the whole process.
     pub pools: Vec<PoolUsage>,
+    /// The whole process; zeros where the system does not tell.
+    pub residency: Residency,
+    /// Sum over pools of the differences between `bytes` and `planned`: 0 while nothing loads.
+    pub unaccounted: u64,
+    /// Resident bytes in no pool: program code, heap, stacks.
+    pub beyond_pools: u64,
 }
 
 impl MemoryInfo {
@@ -60,7 +104,12 @@ impl MemoryInfo {
             tokenizer_size: raw.tokenizer_size,
             key_type: KvCacheType::from_c(raw.key_type),
             value_type: KvCacheType::from_c(raw.value_type),
+            lock_asked: raw.lock_asked,
+            lock_achieved: raw.lock_achieved,
             pools: memory_pools()?,
+            residency: Residency::from_c(&raw.process),
+            unaccounted: raw.unaccounted,
+            beyond_pools: raw.beyond_pools,
         })
     }
 }
@@ -76,7 +125,7 @@ pub fn memory_pools() -> Result<Vec<PoolUsage>, MullamaError> {
             rows.truncate(count);
             break;
         }
-        rows.resize_with(count, || unsafe { mem::zeroed() });
+        rows.resize_with(count, || unsafe { initialized(sys::mullama_pool_usage_init) });
     }
     Ok(rows
         .iter()
@@ -86,6 +135,8 @@ pub fn memory_pools() -> Result<Vec<PoolUsage>, MullamaError> {
             pool: unsafe { text_of(row.pool.as_ptr()) },
             bytes: row.bytes,
             peak: row.peak,
+            planned: row.planned,
+            residency: Residency::from_c(&row.residency),
         })
         .collect())
 }
@@ -109,7 +160,12 @@ pub struct LiveObjects {
 
 /// Native objects alive, for tests.
 pub fn live_objects() -> LiveObjects {
-    let live = unsafe { sys::mullama_get_live_objects() };
+    // SAFETY: the struct is filled before it is read, and its size is right, so that the call cannot fail.
+    let live = unsafe {
+        let mut live = initialized(sys::mullama_live_objects_init);
+        sys::mullama_get_live_objects(&mut live);
+        live
+    };
     LiveObjects {
         models: live.models,
         contexts: live.contexts,

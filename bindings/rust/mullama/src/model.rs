@@ -99,18 +99,20 @@ impl Model {
 
     /// The prompt of a conversation, by the template in the model's file.
     pub fn apply_chat_template(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, MullamaError> {
-        self.apply_chat_template_json(&ChatMessage::to_json(messages), None, add_generation_prompt)
+        self.apply_chat_template_json(&ChatMessage::to_json(messages), None, None, add_generation_prompt)
     }
 
-    /// The same from JSON arrays in OpenAI's shape, with tools.
+    /// The same from JSON arrays in OpenAI's shape, with tools, and with an object of further variables of the template.
     pub fn apply_chat_template_json(
         &self,
         messages: &str,
         tools: Option<&str>,
+        variables: Option<&str>,
         add_generation_prompt: bool,
     ) -> Result<String, MullamaError> {
         let messages = c_text(messages, "the messages")?;
         let tools = tools.map(|tools| c_text(tools, "the tools")).transpose()?;
+        let variables = variables.map(|variables| c_text(variables, "the variables")).transpose()?;
         let (mut text, mut size) = (ptr::null_mut(), 0);
         // SAFETY: the strings outlive the call.
         check(unsafe {
@@ -118,6 +120,7 @@ impl Model {
                 self.raw(),
                 messages.as_ptr(),
                 tools.as_ref().map_or(ptr::null(), |tools| tools.as_ptr()),
+                variables.as_ref().map_or(ptr::null(), |variables| variables.as_ptr()),
                 add_generation_prompt,
                 &mut text,
                 &mut size,
@@ -172,13 +175,17 @@ impl Model {
     pub fn is_end_of_generation(&self, token: Token) -> bool {
         unsafe { sys::mullama_model_is_end_of_generation(self.raw(), token) }
     }
-    /// A metadata value as text.
-    pub fn metadata(&self, key: &str) -> Option<String> {
-        let key = c_text(key, "the key").ok()?;
+    /// A metadata value as text; `None` if the file has no such key.
+    pub fn metadata(&self, key: &str) -> Result<Option<String>, MullamaError> {
+        let key = c_text(key, "the key")?;
+        let mut value = ptr::null_mut();
         // SAFETY: the string is taken over.
         unsafe {
-            let value = sys::mullama_model_metadata(self.raw(), key.as_ptr());
-            (!value.is_null()).then(|| take_text(value))
+            match check(sys::mullama_model_metadata(self.raw(), key.as_ptr(), &mut value)) {
+                Ok(()) => Ok(Some(take_text(value))),
+                Err(MullamaError::NotFound(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
         }
     }
     /// All metadata as text, in the file's order.

@@ -3,7 +3,7 @@ use crate::{MullamaError, Token};
 use mullama_sys as sys;
 use std::ffi::CString;
 use std::fmt;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::raw::c_char;
 use std::ptr;
 use std::str::FromStr;
@@ -139,11 +139,21 @@ pub struct ContextParams {
     pub kv_rotate: bool,
     /// Tokens that a step may guess from the text so far; answers are the same, and sooner where they repeat.
     pub lookup: u32,
+    /// Whether an answer that fills the context goes on in a larger one, as far as the budget reaches; the receipt counts how often.
+    pub grow: bool,
 }
 
 impl Default for ContextParams {
     fn default() -> Self {
-        Self { n_ctx: 0, n_batch: 512, kv_cache_type: KvCacheType::F16, kv_cache_type_v: None, kv_rotate: true, lookup: 0 }
+        Self {
+            n_ctx: 0,
+            n_batch: 512,
+            kv_cache_type: KvCacheType::F16,
+            kv_cache_type_v: None,
+            kv_rotate: true,
+            lookup: 0,
+            grow: false,
+        }
     }
 }
 
@@ -156,6 +166,7 @@ impl ContextParams {
         raw.kv_cache_type_v = self.kv_cache_type_v.map_or(sys::MULLAMA_KV_SAME, KvCacheType::to_c);
         raw.kv_rotate = self.kv_rotate;
         raw.lookup = self.lookup;
+        raw.grow = self.grow;
         raw
     }
 }
@@ -296,6 +307,8 @@ pub struct GenerateOptions {
     pub grammar: String,
     /// A JSON Schema, or "json"; empty: none.
     pub json_schema: String,
+    /// For conversations: a JSON object of further variables of the template, such as `{"enable_thinking": false}`; empty: none.
+    pub chat_variables: String,
 }
 
 impl Default for GenerateOptions {
@@ -309,27 +322,33 @@ impl Default for GenerateOptions {
             render_special: false,
             grammar: String::new(),
             json_schema: String::new(),
+            chat_variables: String::new(),
         }
     }
 }
 
 pub(crate) struct CGenerateParams {
     pub raw: sys::mullama_generate_params,
-    _sampler: CSamplerParams,
+    _sampler: Box<CSamplerParams>,
     _stop: CStrings,
-    _strings: [Option<CString>; 2],
+    _strings: [Option<CString>; 3],
 }
 
 impl GenerateOptions {
     pub(crate) fn to_c(&self) -> Result<CGenerateParams, MullamaError> {
         let optional = |text: &str, what| if text.is_empty() { Ok(None) } else { c_text(text, what).map(Some) };
-        let sampler = self.sampler.to_c()?;
+        // In a box, so that it stays where the other struct points to.
+        let sampler = Box::new(self.sampler.to_c()?);
         let stop = CStrings::new(&self.stop, "a stop string")?;
-        let strings = [optional(&self.grammar, "grammar")?, optional(&self.json_schema, "json_schema")?];
+        let strings = [
+            optional(&self.grammar, "grammar")?,
+            optional(&self.json_schema, "json_schema")?,
+            optional(&self.chat_variables, "chat_variables")?,
+        ];
         let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
         let mut raw = unsafe { initialized(sys::mullama_generate_params_init) };
         raw.max_tokens = self.max_tokens;
-        raw.sampler = sampler.raw;
+        raw.sampler = &sampler.raw;
         raw.stop = stop.as_ptr();
         raw.n_stop = stop.len();
         raw.ignore_end_of_generation = self.ignore_end_of_generation;
@@ -337,6 +356,7 @@ impl GenerateOptions {
         raw.render_special = self.render_special;
         raw.grammar = pointer(&strings[0]);
         raw.json_schema = pointer(&strings[1]);
+        raw.chat_variables = pointer(&strings[2]);
         Ok(CGenerateParams { raw, _sampler: sampler, _stop: stop, _strings: strings })
     }
 }
@@ -363,8 +383,8 @@ impl CStrings {
 
 /// # Safety
 /// `init` fills all of its struct.
-unsafe fn initialized<T>(init: unsafe extern "C" fn(*mut T)) -> T {
+pub(crate) unsafe fn initialized<T>(init: unsafe extern "C" fn(*mut T, usize)) -> T {
     let mut raw = MaybeUninit::zeroed();
-    init(raw.as_mut_ptr());
+    init(raw.as_mut_ptr(), mem::size_of::<T>());
     raw.assume_init()
 }

@@ -1,8 +1,8 @@
 use crate::error::check;
+use crate::params::initialized;
 use crate::{MullamaError, Token};
 use mullama_sys as sys;
 use std::marker::PhantomData;
-use std::mem;
 use std::ptr::NonNull;
 
 /// One piece of a streamed answer.
@@ -49,6 +49,10 @@ pub struct Receipt {
     pub prefix_bytes_reused: u64,
     pub pages_evicted: u64,
     pub tokens_cut: u64,
+    /// Times that a larger context took over,
+    pub context_growths: u64,
+    /// and of them those with keys or values in a smaller type.
+    pub kv_demotions: u64,
 }
 
 /// An answer and what it took.
@@ -105,7 +109,7 @@ impl TokenStream<'_> {
     pub fn result(&self) -> Result<GenerateResult, MullamaError> {
         // SAFETY: the result's arrays are copied before it is freed.
         unsafe {
-            let mut raw: sys::mullama_result = mem::zeroed();
+            let mut raw = initialized(sys::mullama_result_init);
             check(sys::mullama_stream_result(self.raw.as_ptr(), &mut raw))?;
             let text = std::slice::from_raw_parts(raw.text as *const u8, raw.text_size);
             let result = GenerateResult {
@@ -131,6 +135,8 @@ impl TokenStream<'_> {
                     prefix_bytes_reused: raw.receipt.prefix_bytes_reused,
                     pages_evicted: raw.receipt.pages_evicted,
                     tokens_cut: raw.receipt.tokens_cut,
+                    context_growths: raw.receipt.context_growths,
+                    kv_demotions: raw.receipt.kv_demotions,
                 },
             };
             sys::mullama_result_free(&mut raw);
@@ -149,7 +155,7 @@ impl Iterator for TokenStream<'_> {
         let mut more = false;
         // SAFETY: the piece's text is valid until the stream's next call, and copied at once.
         unsafe {
-            let mut raw: sys::mullama_stream_token = mem::zeroed();
+            let mut raw = initialized(sys::mullama_stream_token_init);
             if let Err(error) = check(sys::mullama_stream_next(self.raw.as_ptr(), &mut raw, &mut more)) {
                 self.failed = true;
                 return Some(Err(error));

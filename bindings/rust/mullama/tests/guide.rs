@@ -43,6 +43,24 @@ fn r01_r04_r05_r07_r09_sample_1() {
     assert_eq!(mullama::live_objects().contexts, 0);
 }
 
+/// The doctests themselves are a module of lib.rs; this is what they are made of.
+#[test]
+fn r32_every_sample_is_a_doctest() {
+    let doctests = include_str!(concat!(env!("OUT_DIR"), "/guide_samples.md"));
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/guide/samples");
+    let mut found = 0;
+    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().map_or(true, |kind| kind != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(doctests.contains(&text), "{} is no doctest", file.display());
+        found += 1;
+    }
+    assert!(found >= 11, "{found} samples");
+    assert_eq!(doctests.matches("```no_run\n").count(), found);
+}
+
 #[test]
 fn r08_sample_2_shares_a_model() {
     let _turn = match guide_folder() {

@@ -252,11 +252,59 @@ fn evaluate_sample_embed_and_texts() {
     assert!((row.iter().map(|value| f64::from(value * value)).sum::<f64>() - 1.0).abs() < 1e-5);
     let messages = [ChatMessage::user("Hi \"you\"")];
     assert_eq!(model.apply_chat_template(&messages, true).unwrap(), "user: Hi \"you\"\nassistant: ");
+    let json = r#"[{"role": "user", "content": "Hi"}]"#;
+    let with = |variables| model.apply_chat_template_json(json, None, Some(variables), false);
+    assert_eq!(with(r#"{"mood": "good"}"#).unwrap(), "mood: good\nuser: Hi\n");
+    assert!(matches!(with("{"), Err(MullamaError::InvalidArgument(_))));
     assert!(context.chat(&messages, 3).is_ok());
-    assert_eq!(model.metadata("general.architecture").as_deref(), Some("llama"));
-    assert!(model.metadata("no such key").is_none());
+    assert_eq!(model.metadata("general.architecture").unwrap().as_deref(), Some("llama"));
+    assert_eq!(model.metadata("no such key").unwrap(), None);
+    assert!(matches!(model.metadata("a\0b"), Err(MullamaError::InvalidArgument(_))));
     assert!(model.all_metadata().unwrap().len() > 5);
     assert!(model.token_piece(1_000_000, true).is_err());
+}
+
+#[test]
+fn chat_variables_reach_the_template() {
+    let (_turn, path) = turn();
+    let model = load(&path);
+    let mut context = context(&model, 256);
+    let messages = [ChatMessage::user("Hi")];
+    let mut prompt_tokens = |chat_variables: &str| {
+        let options = GenerateOptions { chat_variables: chat_variables.into(), ..greedy(1) };
+        context.generate_with(&messages[..], &options).map(|result| result.prompt_tokens)
+    };
+    assert!(prompt_tokens(r#"{"mood": "good"}"#).unwrap() > prompt_tokens("").unwrap());
+    assert!(matches!(prompt_tokens("{"), Err(MullamaError::InvalidArgument(_))));
+    assert!(matches!(prompt_tokens("[1]"), Err(MullamaError::InvalidArgument(_))));
+}
+
+#[test]
+fn grow_lets_an_answer_outgrow_its_context() {
+    let (_turn, path) = turn();
+    let params = ContextParams { n_ctx: 64, grow: true, ..Default::default() };
+    assert!(!ContextParams::default().grow);
+    let model = load(&path);
+    let mut small = Context::new(Arc::clone(&model), ContextParams { grow: false, ..params.clone() }).unwrap();
+    let cut = small.generate_with("abc", &greedy(150)).unwrap();
+    assert_eq!((cut.finish_reason, cut.receipt.context_growths), (FinishReason::ContextFull, 0));
+    let mut context = Context::new(model, params).unwrap();
+    let whole = context.generate_with("abc", &greedy(150)).unwrap();
+    assert_eq!((whole.generated_tokens, whole.receipt.kv_demotions), (150, 0));
+    assert!(whole.receipt.context_growths >= 1 && context.context_size() > 150);
+}
+
+#[test]
+fn memory_info_tells_what_is_resident() {
+    let (_turn, path) = turn();
+    let mut context = context(&load(&path), 256);
+    context.generate_with("abc", &greedy(3)).unwrap();
+    let info = context.memory_info().unwrap();
+    let kv = info.pools.iter().find(|pool| pool.pool == "kv").unwrap();
+    assert_eq!(kv.planned, kv.bytes);
+    assert!(kv.residency.anonymous > 0 && kv.residency.resident <= kv.residency.mapped);
+    assert!(info.residency.resident > kv.residency.resident && info.beyond_pools > 0);
+    assert_eq!((info.unaccounted, info.lock_asked, info.lock_achieved), (0, 0, 0));
 }
 
 #[test]

@@ -7,14 +7,18 @@ int main(int argc, char** argv) {
   mullama_context* context = NULL;
   mullama_context_params shape;
   mullama_generate_params how;
+  mullama_sampler_params choose;
   mullama_result result;
   const char* prompt = "Once upon a time";
   if (argc != 2) return 2;
-  mullama_context_params_init(&shape);
+  mullama_context_params_init(&shape, sizeof(shape));
   shape.n_ctx = 256;
-  mullama_generate_params_init(&how);
+  mullama_generate_params_init(&how, sizeof(how));
   how.max_tokens = 16;
-  how.sampler.temperature = 0;
+  mullama_sampler_params_init(&choose, sizeof(choose));
+  choose.temperature = 0;
+  how.sampler = &choose;
+  mullama_result_init(&result, sizeof(result));
   if (mullama_model_load(argv[1], NULL, &model) != MULLAMA_OK ||
       mullama_context_create(model, &shape, &context) != MULLAMA_OK ||
       mullama_generate(context, prompt, strlen(prompt), &how, NULL, NULL, &result) != MULLAMA_OK) {
@@ -25,6 +29,8 @@ int main(int argc, char** argv) {
   mullama_result_free(&result);
   mullama_context_free(context);
   mullama_model_free(model);
-  const mullama_live_objects live = mullama_get_live_objects();
+  mullama_live_objects live;
+  mullama_live_objects_init(&live, sizeof(live));
+  if (mullama_get_live_objects(&live) != MULLAMA_OK) return 1;
   return live.models + live.contexts == 0 ? 0 : 1;
 }

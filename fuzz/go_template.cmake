@@ -1,0 +1,1 @@
+mullama_fuzzer(fuzz_go_template SOURCES go_template.cpp DEPENDS chat jinja)
