@@ -38,8 +38,8 @@ double seconds() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-/// One step of the product's own must not take longer than a second, as its limits on work promise; sanitizers
-/// and what fuzzers steer by make it ten times slower.
+/// One step of the product's own must not take longer than a second, as its limits on work promise;
+/// sanitizers and what fuzzers steer by make it ten times slower.
 class Step {
  public:
   explicit Step(const char* what) : what_(what), since_(seconds()) {}
