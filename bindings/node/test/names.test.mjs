@@ -40,7 +40,7 @@ async function exported() {
   const objects = {
     ModelParams: options.modelParams(), ContextParams: options.contextParams(), SamplerParams: options.samplerParams(),
     GenerateOptions: options.generateOptions(), GenerateResult: result, Receipt: result.receipt, StreamToken: token, MemoryInfo: info,
-    PoolUsage: info.pools[0], MemoryPlan: planned, PlanRow: planned.rows[0], PlanAlternative: planned.alternatives[0],
+    Residency: info.residency, PoolUsage: info.pools[0], MemoryPlan: planned, PlanRow: planned.rows[0], PlanAlternative: planned.alternatives[0],
     LiveObjects: liveObjects(),
   };
   for (const [name, object] of Object.entries(objects)) found[name] = Object.keys(object);

@@ -4,7 +4,8 @@
 use mullama::{
     live_objects, memory_pools, plan, set_memory_budget, version, Batch, CancelHandle, ChatMessage, Context, ContextParams, FinishReason,
     GenerateOptions, GenerateResult, KvCacheType, LiveObjects, MemoryInfo, MemoryPlan, Model, ModelBuilder, ModelParams, MullamaError,
-    PlanAlternative, PlanRow, PoolUsage, Pooling, Prompt, Receipt, SamplerChain, SamplerParams, StreamToken, Token, TokenStream,
+    PlanAlternative, PlanRow, PoolUsage, Pooling, Prompt, Receipt, Residency, SamplerChain, SamplerParams, StreamToken, Token,
+    TokenStream,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +50,7 @@ fn exported() -> Names {
     let _: (Option<Pooling>, Option<Prompt>, Token) = Default::default();
     listed!(names: "types" Batch CancelHandle ChatMessage Context ContextParams FinishReason GenerateOptions GenerateResult KvCacheType
         LiveObjects MemoryInfo MemoryPlan Model ModelBuilder ModelParams MullamaError PlanAlternative PlanRow Pooling PoolUsage Prompt
-        Receipt SamplerChain SamplerParams StreamToken Token TokenStream);
+        Receipt Residency SamplerChain SamplerParams StreamToken Token TokenStream);
     let _ = |kind: KvCacheType| match kind {
         KvCacheType::F32 | KvCacheType::F16 | KvCacheType::BF16 | KvCacheType::Q8_0 | KvCacheType::Q4_0 => (),
     };
@@ -70,24 +71,25 @@ fn exported() -> Names {
     }
     fields! { names:
         ModelParams { use_mmap use_mlock mlock_required n_gpu_layers n_threads vocab_only isa pre_tokenizer on_warning }
-        ContextParams { n_ctx n_batch kv_cache_type kv_cache_type_v kv_rotate lookup }
+        ContextParams { n_ctx n_batch kv_cache_type kv_cache_type_v kv_rotate lookup grow }
         SamplerParams {
             seed temperature dynamic_temperature_range dynamic_temperature_exponent top_k top_p min_p typical_p xtc_probability
             xtc_threshold repeat_penalty repeat_last_n frequency_penalty presence_penalty dry_multiplier dry_base dry_allowed_length
             dry_penalty_last_n dry_sequence_breakers mirostat mirostat_tau mirostat_eta logit_bias order
         }
-        GenerateOptions { max_tokens sampler stop ignore_end_of_generation parse_special render_special grammar json_schema }
+        GenerateOptions { max_tokens sampler stop ignore_end_of_generation parse_special render_special grammar json_schema chat_variables }
         GenerateResult {
             text tokens finish_reason seed prompt_tokens prompt_evaluated generated_tokens drafted_tokens accepted_tokens prompt_seconds
             generate_seconds receipt
         }
-        Receipt { kv_bytes peak_scratch prefix_bytes_reused pages_evicted tokens_cut }
+        Receipt { kv_bytes peak_scratch prefix_bytes_reused pages_evicted tokens_cut context_growths kv_demotions }
         StreamToken { id text logprob }
         MemoryInfo {
             model_size kv_cache_size token_count context_size total_allocated kv_cache_used scratch_size output_size tokenizer_size
-            key_type value_type pools
+            key_type value_type lock_asked lock_achieved pools residency unaccounted beyond_pools
         }
-        PoolUsage { device pool bytes peak }
+        Residency { mapped resident clean anonymous locked swapped }
+        PoolUsage { device pool bytes peak planned residency }
         MemoryPlan {
             context_size sequences batch_size key_type value_type rows total recommended available limited_by budget fits
             weights_are_streamed alternatives
