@@ -21,10 +21,11 @@ for part in "${parts[@]}"; do
 done
 fuzz_seconds=${MULLAMA_FUZZ_SECONDS:-60}
 jobs=$(nproc)
-# What reads what strangers wrote, and what owns memory.
-asan_tests=(gguf_test gguf_access_test memory_test quant_test sampling_grammar_test sampling_chain_test
-  sampling_parameter_test text_tokenizer_test jinja_test text_chat_test model_definition_test store_test server_test
-  kv_pages_test scheduler_test lookup_test plan_test survival_test engine_test api_test)
+# Every program that tests the library, but those that measure time or memory and the command line's own.
+asan_tests=(gguf_test gguf_access_test memory_test quant_test kernels_test sampling_grammar_test sampling_chain_test
+  sampling_parameter_test text_tokenizer_test jinja_test text_chat_test model_definition_test model_families_test store_test
+  thread_team_test kv_pages_test scheduler_test lookup_test plan_test plan_rows_test plan_sweep_test answer_format_test
+  engine_test pressure_test survival_test heap_failure_test api_test server_test server_formats_test server_memory_failure_test)
 # What runs threads.
 tsan_tests=(thread_team_test kv_pages_test engine_test server_test api_test)
 

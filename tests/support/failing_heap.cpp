@@ -39,11 +39,28 @@ void release(void* memory) {
 
 }  // namespace
 
+// All forms: the C++ library passes most of them on to the first, a sanitizer's own does not.
 void* operator new(size_t bytes) {
   return allocate(bytes == 0 ? 1 : bytes, 1);
 }
 void* operator new(size_t bytes, std::align_val_t alignment) {
   return allocate(bytes == 0 ? 1 : bytes, static_cast<size_t>(alignment));
+}
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return ::operator new(bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void* operator new[](size_t bytes) {
+  return ::operator new(bytes);
+}
+void* operator new[](size_t bytes, std::align_val_t alignment) {
+  return ::operator new(bytes, alignment);
+}
+void* operator new[](size_t bytes, const std::nothrow_t& nothrow) noexcept {
+  return ::operator new(bytes, nothrow);
 }
 void operator delete(void* memory) noexcept {
   release(memory);
@@ -55,6 +72,24 @@ void operator delete(void* memory, std::align_val_t) noexcept {
   release(memory);
 }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept {
+  release(memory);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  release(memory);
+}
+void operator delete[](void* memory) noexcept {
+  release(memory);
+}
+void operator delete[](void* memory, size_t) noexcept {
+  release(memory);
+}
+void operator delete[](void* memory, std::align_val_t) noexcept {
+  release(memory);
+}
+void operator delete[](void* memory, size_t, std::align_val_t) noexcept {
+  release(memory);
+}
+void operator delete[](void* memory, const std::nothrow_t&) noexcept {
   release(memory);
 }
 
