@@ -79,12 +79,21 @@ def jinja():
         yield snippet["template"].encode()
 
 
+def literal(text):
+    """The value of a C++ string literal's inside, or nothing if it has an escape that JSON does not know."""
+    try:
+        return json.loads(f'"{text}"')
+    except json.JSONDecodeError:
+        return None
+
+
 def go_template():
     """What the tests of the translator give it."""
     source = (SOURCE / "tests/text/chat/chat_template_test.cpp").read_text(encoding="utf-8")
     for literals in re.findall(r'(?:"(?:[^"\\\n]|\\.)*"\s*)+', source):
-        text = "".join(json.loads(f'"{part}"') for part in re.findall(r'"((?:[^"\\\n]|\\.)*)"', literals))
-        if "{{" in text and "{%" not in text:
+        parts = [literal(part) for part in re.findall(r'"((?:[^"\\\n]|\\.)*)"', literals)]
+        text = None if None in parts else "".join(parts)
+        if text and "{{" in text and "{%" not in text:
             yield text.encode()
 
 
@@ -92,11 +101,9 @@ def grammar():
     """A byte that chooses the language, the source to a zero byte, then a text that is to follow it."""
     source = (SOURCE / "tests/sampling/gbnf_test.cpp").read_text(encoding="utf-8")
     rules = re.findall(r'"((?:[a-z]+ ?::=|# )(?:[^"\\\n]|\\.)*)"', source)
-    for rule in dict.fromkeys(rules):
-        try:
-            yield b"\0" + json.loads(f'"{rule}"').encode() + b"\0ab(1, 2)x"
-        except json.JSONDecodeError:
-            continue  # an escape that JSON does not have
+    for rule in map(literal, dict.fromkeys(rules)):
+        if rule:
+            yield b"\0" + rule.encode() + b"\0ab(1, 2)x"
     patterns = set()
     for schema in json.loads((SOURCE / "tests/engine/schemas.json").read_text(encoding="utf-8")):
         text = json.dumps(schema, ensure_ascii=False)
