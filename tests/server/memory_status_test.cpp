@@ -8,12 +8,14 @@
 #include <thread>
 #include <unistd.h>
 
+#include "base/thread_team.hpp"
 #include "engine/memory_report.hpp"
 #include "memory/budget.hpp"
 #include "memory/residency.hpp"
 #include "server/http_server.hpp"
 #include "server/native_routes.hpp"
 #include "server/serve.hpp"
+#include "server/stack_thread.hpp"
 #include "support/tiny_model.hpp"
 
 namespace mullama::server {
@@ -230,7 +232,8 @@ TEST_F(MemoryStatus, FitChoosesContextAndTypeForTheBudgetAndSaysWhat) {
   wanted.n_ctx = 4096;
   const auto plan = engine::plan_run(*file, *definition, load, wanted);
   ASSERT_TRUE(plan);
-  const uint64_t budget = plan->total() + (uint64_t{6} << 20);
+  const uint64_t stacks = Stack::footprint(ThreadTeam::kStackBytes) + Stack::footprint(Stack::kSmall);
+  const uint64_t budget = plan->total() + stacks + (uint64_t{5} << 20);
   ledger_.set_budget(kHost, budget);
   ask(request("the and", 4));
   const Json model = memory()["models"][0];
