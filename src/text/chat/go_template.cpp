@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -142,7 +144,11 @@ Result<std::vector<Word>> words_of(std::string_view text) {
     } else if ((c >= '0' && c <= '9') || c == '-') {
       ++i;
       std::string number = c + letters();
-      if (number == "-" || number.find_first_not_of("0123456789", 1) != std::string::npos)
+      int64_t value = 0;
+      const char* const end = number.data() + number.size();
+      // Jinja negates what it reads, so the least of all numbers is none there.
+      if (const auto read = std::from_chars(number.data(), end, value);
+          read.ec != std::errc() || read.ptr != end || value == std::numeric_limits<int64_t>::min())
         return fail(ErrorCode::unsupported, "the template has the number '{}', which is not known here",
                     number);
       words.push_back({Word::Kind::number, std::move(number), false});
