@@ -146,9 +146,12 @@ Result<std::vector<Word>> words_of(std::string_view text) {
       std::string number = c + letters();
       int64_t value = 0;
       const char* const end = number.data() + number.size();
-      // Jinja negates what it reads, so the least of all numbers is none there.
+      // Jinja negates what it reads, so the least of all numbers is none there; Go's with a leading zero are
+      // octal.
+      const size_t first = number[0] == '-' ? 1 : 0;
+      const bool octal = number.size() > first + 1 && number[first] == '0';
       if (const auto read = std::from_chars(number.data(), end, value);
-          read.ec != std::errc() || read.ptr != end || value == std::numeric_limits<int64_t>::min())
+          read.ec != std::errc() || read.ptr != end || octal || value == std::numeric_limits<int64_t>::min())
         return fail(ErrorCode::unsupported, "the template has the number '{}', which is not known here",
                     number);
       words.push_back({Word::Kind::number, std::move(number), false});

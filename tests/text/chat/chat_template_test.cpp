@@ -285,7 +285,7 @@ TEST(GoTemplate, WhatIsNotKnownIsAnError) {
                              "a\xff{{ .A }}"}) {
     EXPECT_FALSE(jinja_of_go_template(source)) << source;
   }
-  for (const char* number : {"9223372036854775808", "-9223372036854775808", "-", "7x", "1.5"}) {
+  for (const char* number : {"9223372036854775808", "-9223372036854775808", "-", "7x", "1.5", "07", "-00"}) {
     EXPECT_FALSE(jinja_of_go_template(fmt::format("{{{{ if eq {} 1 }}}}{{{{ end }}}}", number))) << number;
   }
   EXPECT_TRUE(jinja_of_go_template("{{ if eq -9223372036854775807 9223372036854775807 }}{{ end }}"));
