@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/byte_size.hpp"
+#include "memory/heap.hpp"
 #include "store/answering.hpp"
 #include "store/digest.hpp"
 
@@ -175,6 +176,7 @@ void ModelPool::depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std:
     // Unloading is what helps now; it does without its line in the log.
   }
   entry.reset();
+  memory::trim_heap();
   lock.lock();
   --departing_;
   changed_.notify_all();

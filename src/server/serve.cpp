@@ -4,6 +4,7 @@
 #include <ctime>
 #include <pthread.h>
 
+#include "memory/heap.hpp"
 #include "server/http_server.hpp"
 #include "server/native_routes.hpp"
 #include "server/routes.hpp"
@@ -104,6 +105,7 @@ std::vector<memory::PlanRow> plan_server() {
 
 Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   MULLAMA_TRY(check_exposure(options));
+  memory::keep_heap_small();
   const SignalMask mask;
   const auto log = [&](const std::string& line) {
     if (options.log) options.log(line);
