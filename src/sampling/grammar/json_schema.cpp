@@ -18,7 +18,6 @@ namespace mullama::sampling {
 namespace {
 
 constexpr size_t kMaxRules = 20000;
-constexpr uint64_t kCheapSteps = 16;  // comparisons that cost as much as a unit of work
 constexpr int kMaxExpansions = 4096;  // combinations of anyOf and oneOf alternatives
 constexpr int kMaxDepth = 200;        // schemas in each other, references followed
 
@@ -265,7 +264,8 @@ class SchemaBuilder {
     std::vector<Member> members;
     std::vector<std::string> names;
     const auto add_member = [&](const std::string& name) -> Result<bool> {
-      MULLAMA_TRY(document_.spend(1 + facts.properties.size() / kCheapSteps + facts.additional.size()));
+      MULLAMA_TRY(document_.spend(1 + facts.properties.size() / SchemaDocument::kCheapSteps +
+                                  facts.additional.size()));
       const bool required = facts.required.contains(name);
       MULLAMA_ASSIGN(const Maybe value, build(facts.schemas_of(name)));
       if (!value) return !required;

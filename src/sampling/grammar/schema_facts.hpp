@@ -90,6 +90,8 @@ class SchemaDocument {
   [[nodiscard]] Result<SchemaFacts> facts(const Schemas& schemas) const;
   [[nodiscard]] Status add(SchemaFacts& facts, const Json& schema, int depth = 0) const;
 
+  /// Comparisons that cost as much as a unit of work of spend().
+  static constexpr uint64_t kCheapSteps = 16;
   /// Everything that a document can ask for again and again, such as a reference behind two references behind
   /// four, is paid for here, in units of about 100 ns. An error once a document has had its share.
   [[nodiscard]] Status spend(uint64_t work) const;

@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kMaxDepth = 8;
 constexpr size_t kMaxBranches = 256;
-constexpr uint64_t kCheapSteps = 16;  // comparisons that cost as much as a unit of work
 
 size_t characters(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(),
@@ -82,7 +81,8 @@ class Exclusion {
     if (a.impossible || b.impossible) return true;
     if (depth > kMaxDepth) return false;
     const uint64_t others = b.values ? b.values->size() : 0;
-    MULLAMA_TRY(document_.spend(1 + (a.values ? a.values->size() : 6) * (1 + others) / kCheapSteps));
+    MULLAMA_TRY(
+        document_.spend(1 + (a.values ? a.values->size() : 6) * (1 + others) / SchemaDocument::kCheapSteps));
     if (a.values) {
       for (const Json* value : *a.values) {
         const bool rejected = (b.values && !contains(*b.values, *value)) || (type_of(*value) & b.types) == 0;
@@ -120,8 +120,9 @@ class Exclusion {
   }
 
   Result<bool> objects_apart(const SchemaFacts& a, const SchemaFacts& b, int depth) const {
-    MULLAMA_TRY(document_.spend((a.required.size() + b.required.size()) *
-                                (1 + (a.properties.size() + b.properties.size()) / kCheapSteps)));
+    MULLAMA_TRY(
+        document_.spend((a.required.size() + b.required.size()) *
+                        (1 + (a.properties.size() + b.properties.size()) / SchemaDocument::kCheapSteps)));
     for (const std::string& name : b.required) {
       const bool written = a.property(name) != nullptr || a.required.contains(name) || a.open();
       if (!written) return true;
