@@ -147,6 +147,10 @@ bool streams_weights(const Plan& plan, const memory::Available& available) {
   return plan.in(memory::Pool::weights_mapped) > 0 && plan.total() > available.bytes;
 }
 
+uint32_t enough_context(const model::Definition& definition, const ContextParams& asked) {
+  return asked.n_ctx != 0 ? asked.n_ctx : std::min(kEnoughContext, definition.hparams.context);
+}
+
 std::string kv_type_flags(KvType key, KvType value) {
   return key == value ? fmt::format("--kv-cache-type {}", kernels::kv_type_name(key))
                       : flags_apart(key, value);
@@ -186,9 +190,8 @@ Result<ContextParams> fit_context(const gguf::File& file, const model::Definitio
                                   const LoadParams& load, const ContextParams& context, MemoryLimit limit,
                                   const RunNeeds& needs) {
   const Search search(file, definition, load, needs, limit);
-  const uint32_t trained = definition.hparams.context;
-  const uint32_t most = context.n_ctx != 0 ? context.n_ctx : trained;
-  const uint32_t enough = context.n_ctx != 0 ? context.n_ctx : std::min(kEnoughContext, trained);
+  const uint32_t most = context.n_ctx != 0 ? context.n_ctx : definition.hparams.context;
+  const uint32_t enough = enough_context(definition, context);
   ContextParams best = context;
   best.n_ctx = 0;
   for (const KvType type : types_from(larger_type(context))) {

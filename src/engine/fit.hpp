@@ -36,6 +36,10 @@ struct Alternative {
   uint64_t total = 0;  ///< All of the plan.
 };
 
+/// Tokens of context below which quality of the KV cache is given up first, and other models' room: what was
+/// asked for, else enough for most.
+[[nodiscard]] uint32_t enough_context(const model::Definition& definition, const ContextParams& asked);
+
 /// The flags that ask for these types of keys and values.
 [[nodiscard]] std::string kv_type_flags(kernels::KvType key, kernels::KvType value);
 

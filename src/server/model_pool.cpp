@@ -12,8 +12,6 @@ namespace mullama::server {
 
 namespace {
 
-// Tokens of context that a model is not to be fitted below while room can be made.
-constexpr uint32_t kEnoughContext = 8192;
 // What a fitted model leaves for each of its sequences' requests beside their plan.
 constexpr uint64_t kRequestHeap = uint64_t{2} << 20;
 
@@ -203,8 +201,7 @@ Result<engine::MemoryLimit> ModelPool::limit_without(
 /// one in their place; beside models in use, it is better than to wait.
 Status ModelPool::fit(Candidate& candidate) const {
   const engine::ContextParams asked = candidate.settings.context;
-  const uint32_t trained = candidate.definition.hparams.context;
-  const uint32_t enough = asked.n_ctx != 0 ? asked.n_ctx : std::min(kEnoughContext, trained);
+  const uint32_t enough = engine::enough_context(candidate.definition, asked);
   // A model of that name departs in any case.
   const auto none = [&](const LoadedEntry& entry) { return entry.name == candidate.name; };
   const auto unused = [&](const LoadedEntry& entry) { return entry.in_use == 0 || none(entry); };
