@@ -26,7 +26,7 @@ Result<uint64_t> KvStore::bytes_needed(const Program& program, const KvParams& p
     const KvLayer& layer = program.kv_layers[i];
     const size_t key = key_page_bytes(layer, params.key_type);
     const size_t value = value_page_bytes(layer, params.value_type);
-    if (key == 0 || value == 0) {
+    if (key == 0 || (value == 0 && layer.value_dim != 0)) {
       return fail(
           ErrorCode::unsupported,
           "KV type {} cannot hold layer {}, whose head size {} is not a multiple of 32; use f16, bf16 or f32",

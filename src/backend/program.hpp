@@ -141,13 +141,27 @@ using Step = std::variant<EmbedStep, LinearStep, NormStep, RopeStoreStep, Attend
 struct KvLayer {
   uint32_t kv_heads = 0;
   uint32_t key_dim = 0;
-  uint32_t value_dim = 0;
-  uint32_t window = 0;  ///< 0: sees everything; else positions p > own - window.
+  uint32_t value_dim = 0;  ///< 0: values are a part of the keys, as in latent attention.
+  uint32_t window = 0;     ///< 0: sees everything; else positions p > own - window.
   uint32_t group = 0;
 };
 
 struct KvGroup {
   uint32_t window = 0;
+};
+
+/// What a layer keeps of a sequence instead of keys and values, whatever its length: the inputs that a causal
+/// convolution looks back on, and a matrix of state (Mamba 2, gated delta nets). All of it is f32.
+struct RecurrentLayer {
+  uint32_t convolution = 0;  ///< Positions that the convolution sees, its own included.
+  uint32_t inner = 0;
+  uint32_t groups = 0;
+  uint32_t state = 0;
+
+  [[nodiscard]] constexpr uint64_t bytes() const {
+    const uint64_t inputs = uint64_t{inner} + uint64_t{2} * groups * state;
+    return sizeof(float) * ((convolution - uint64_t{1}) * inputs + uint64_t{state} * inner);
+  }
 };
 
 /// Rotary embedding of the first `dims` dimensions of a head. Angles are position * inverse_frequency[i];

@@ -3,6 +3,7 @@
 #include <ctime>
 #include <gtest/gtest.h>
 
+#include "backend/kv_store.hpp"
 #include "engine/fit.hpp"
 #include "engine/known_headers.hpp"
 #include "engine/known_shapes.hpp"
@@ -111,6 +112,22 @@ TEST(Plan, WindowedLayersHoldTheirWindow) {
   // windows would hold 1024 and the whole 27 MiB; a window that may begin inside a page needs one page more.
   EXPECT_EQ(kv_bytes(**gemma, 4096, KvType::f16), (uint64_t{3} * 4096 + 15 * 1056) * 256 * 2 * 2);
   EXPECT_EQ(kv_bytes(**gemma, 4096, KvType::f16), 27 * kMiB + 480 * 1024);
+}
+
+// No family has such layers yet: what their caches would take is known all the same.
+TEST(Plan, LatentAndRecurrentLayersAreExact) {
+  // DeepSeek-V3: 61 layers with one row of 512 latent and 64 rotated values, which is keys and values at
+  // once.
+  backend::Program latent;
+  latent.kv_layers.assign(61, {.kv_heads = 1, .key_dim = 512 + 64, .value_dim = 0});
+  const backend::KvParams params{
+      .key_type = KvType::q8_0, .value_type = KvType::q8_0, .group_pages = {32768 / backend::kPageTokens}};
+  const auto bytes = backend::KvStore::bytes_needed(latent, params);
+  ASSERT_TRUE(bytes) << bytes.error().message;
+  EXPECT_EQ(*bytes * 1000, kMiB * 1166625);
+
+  constexpr backend::RecurrentLayer kGatedDelta{.convolution = 4, .inner = 6144, .groups = 16, .state = 128};
+  EXPECT_EQ(48 * kGatedDelta.bytes() * 1000, kMiB * 149625);
 }
 
 // T20, T23: file sizes by quantization.
