@@ -8,8 +8,9 @@
 
 namespace mullama::kernels {
 
-size_t matmul_workspace_bytes(uint32_t /*cols*/) {
-  return round_up(std::max({BlockPlan::kBytes, FloatPlan::kBytes, BfloatPlan::kBytes}), 64);
+size_t matmul_workspace_bytes(uint32_t cols) {
+  return round_up(
+      std::max({BlockPlan::kBytes, StreamPlan::bytes(cols), FloatPlan::kBytes, BfloatPlan::kBytes}), 64);
 }
 
 size_t attend_workspace_bytes(uint32_t columns, uint32_t key_dim, uint32_t value_dim) {

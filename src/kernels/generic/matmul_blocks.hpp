@@ -142,6 +142,29 @@ template <class L>
   store_lanes<L>(out, value, n);
 }
 
+/// Sums the dots of four quads, from `total` on.
+template <class L, class Dot>
+[[gnu::always_inline]] inline typename L::I add_quads(typename L::I total,
+                                                      const typename Dot::Weights* weights, const int8_t* q,
+                                                      int first_quad) {
+  if constexpr (requires { Dot::kSumsInts; }) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) total = Dot::step_alone(total, weights[k], q, first_quad + k);
+    return total;
+  } else {
+    typename Dot::Sum sum = Dot::zero();
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      sum = Dot::step(sum, weights[k], q, first_quad + k);
+      if ((k + 1) % Dot::kFoldEvery == 0 || k == 3) {
+        total = Dot::fold(total, sum);
+        sum = Dot::zero();
+      }
+    }
+    return total;
+  }
+}
+
 /// For few input columns tiles are not worth their stores: each half block meets the columns as soon
 /// as it is unpacked, and only the integer dots and the scales wait for their turn in the chain.
 template <class L, class Kind, int kColumns, uint32_t kAskHalf>
@@ -150,34 +173,54 @@ struct DotSink {
   using I = typename L::I;
   using Dot = typename L::template Dot<Kind::bits>;
   static constexpr int kMostBlocks = 8;
+  static constexpr bool kCorrected = Kind::offset != Dot::kTaken;
 
   const ActivationBlock* in[kColumns];
+  const int32_t* corrections[kColumns];  ///< Of each group of a block; only if kCorrected.
   const uint8_t* ask;  ///< Bytes to come: kAskHalf lines with each half block, so that memory never rests.
-  I dots[kMostBlocks][2][kColumns];
+  I dots[kMostBlocks][Kind::groups][kColumns];
   F scales[kMostBlocks][Kind::groups];
   F minimums[Kind::minimum ? kMostBlocks : 1][Kind::groups];
 
   [[gnu::always_inline]] inline void scale(int block, int group, const F& x) { scales[block][group] = x; }
   [[gnu::always_inline]] inline void minimum(int block, int group, const F& x) { minimums[block][group] = x; }
+  /// The high nibbles of `raw`. Where any byte can be multiplied they stay in their place, and the sum is
+  /// shifted instead of every quad.
+  [[gnu::always_inline]] inline void high_nibbles(int block, int half, const I* raw) {
+    I quads[4];
+    if constexpr (requires { Dot::kSumsInts; }) {
+      static_assert(!kCorrected && Kind::groups == 1, "a sum of sixteenfold dots has nothing else in it");
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k)
+        quads[k] = L::and_int(raw[k], L::splat_int(static_cast<int32_t>(0xf0f0f0f0)));
+      this->half(block, half, quads);
+#pragma GCC unroll 8
+      for (int c = 0; half == 1 && c < kColumns; ++c)
+        dots[block][0][c] = L::template sar<4>(dots[block][0][c]);
+    } else {
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) quads[k] = mullama::kernels::high_nibbles<L>(raw[k]);
+      this->half(block, half, quads);
+    }
+  }
+  /// The first half of a block comes before the second.
   [[gnu::always_inline]] inline void half(int block, int half, const I* quads) {
     ask_for(kAskHalf);
+    const int group = Kind::groups == 1 ? 0 : half;
     typename Dot::Weights weights[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) weights[k] = Dot::weights(quads[k]);
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) {
       I total = L::splat_int(0);
-      typename Dot::Sum sum = Dot::zero();
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) {
-        sum = Dot::step(sum, weights[k], in[c][block].q, 4 * half + k);
-        if ((k + 1) % Dot::kFoldEvery == 0 || k == 3) {
-          total = Dot::fold(total, sum);
-          sum = Dot::zero();
-        }
+      if (half > group) {
+        total = dots[block][group][c];
+      } else if constexpr (kCorrected) {
+        total = L::splat_int(corrections[c][block * Kind::groups + group]);
       }
-      dots[block][half][c] = total;
+      dots[block][group][c] = add_quads<L, Dot>(total, weights, in[c][block].q, 4 * half);
     }
+    L::after(dots[block][group][kColumns - 1], ask);
   }
 
   [[gnu::always_inline]] inline void ask_for(uint32_t lines) {
@@ -191,21 +234,20 @@ struct DotSink {
       for (int g = 0; g < Kind::groups; ++g) {
 #pragma GCC unroll 8
         for (int c = 0; c < kColumns; ++c) {
-          I total = Kind::groups == 1 ? L::add_int(dots[b][0][c], dots[b][1][c]) : dots[b][g][c];
-          if constexpr (Kind::offset != Dot::kTaken) {
-            const int32_t sum = Kind::groups == 1 ? in[c]->q_sum : int32_t{in[c]->q_half_sum[g]};
-            total = L::add_int(total, L::splat_int((Dot::kTaken - Kind::offset) * sum));
-          }
-          acc[c] = L::fma(L::mul(scales[b][g], L::splat(in[c]->scale)), L::to_float(total), acc[c]);
+          const ActivationBlock& block = in[c][b];
+          acc[c] = L::fma(L::mul(scales[b][g], L::splat(block.scale)), L::to_float(dots[b][g][c]), acc[c]);
           if constexpr (Kind::minimum) {
             const float sum =
-                Kind::groups == 1 ? in[c]->sum : in[c]->scale * static_cast<float>(in[c]->q_half_sum[g]);
+                Kind::groups == 1 ? block.sum : block.scale * static_cast<float>(block.q_half_sum[g]);
             acc[c] = L::fma(minimums[b][g], L::splat(sum), acc[c]);
           }
         }
       }
+    }
 #pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) ++in[c];
+    for (int c = 0; c < kColumns; ++c) {
+      in[c] += blocks;
+      if constexpr (kCorrected) corrections[c] += blocks * Kind::groups;
     }
   }
 };
@@ -240,8 +282,8 @@ struct AskPlan {
 /// Sixteen rows by kColumns columns, `units` file blocks of each row; asks for as many bytes from `ask` on.
 template <class L, template <class> class TileType, int kColumns>
 [[gnu::noinline]] void stream_rows(const uint8_t* from, size_t stride, uint32_t units,
-                                   const ActivationBlock* const* input, const uint8_t* ask,
-                                   typename L::F* sums) {
+                                   const ActivationBlock* const* input, const int32_t* const* corrections,
+                                   const uint8_t* ask, typename L::F* sums) {
   constexpr TileShape kShape = TileType<L>::kShape;
   using Ask = AskPlan<kShape>;
   DotSink<L, typename KindOf<L, TileType>::Kind, kColumns, Ask::kHalf> sink;
@@ -250,15 +292,32 @@ template <class L, template <class> class TileType, int kColumns>
 #pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) {
     sink.in[c] = input[c];
+    sink.corrections[c] = corrections[c];
     acc[c] = sums[c];
   }
-  for (uint32_t unit = 0; unit < units; ++unit, from += kShape.file_bytes) {
-    TileType<L>::unpack(from, stride, sink);
+  SixteenRows rows(from, stride);
+  rows.keep();
+  for (uint32_t unit = 0; unit < units; ++unit, rows.advance(kShape.file_bytes)) {
+    TileType<L>::unpack(rows, sink);
     sink.ask_for(Ask::kRest);
     sink.finish(static_cast<int>(kShape.blocks), acc);
   }
 #pragma GCC unroll 8
   for (int c = 0; c < kColumns; ++c) sums[c] = acc[c];
+}
+
+/// What the offset of a type's values adds to each dot, for every group of the input's blocks.
+template <class L, class Kind>
+void fill_corrections(const ActivationBlock* input, uint32_t blocks, int32_t* out) {
+  constexpr int32_t kFactor = L::template Dot<Kind::bits>::kTaken - Kind::offset;
+  for (uint32_t b = 0; b < blocks; ++b) {
+    if constexpr (Kind::groups == 1) {
+      out[b] = kFactor * input[b].q_sum;
+    } else {
+      out[2 * b] = kFactor * input[b].q_half_sum[0];
+      out[2 * b + 1] = kFactor * input[b].q_half_sum[1];
+    }
+  }
 }
 
 /// Few columns: 16 rows side by side, straight from the file. Memory is fastest when it is read in order, but
@@ -267,7 +326,9 @@ template <class L, template <class> class TileType, int kColumns>
 /// there are fewer than kColumns columns, the last is computed again, and nobody reads that.
 template <class L, template <class> class TileType, int kColumns>
 [[gnu::noinline]] void stream_blocks(const MatmulArgs& args) {
+  using Kind = typename KindOf<L, TileType>::Kind;
   constexpr TileShape kShape = TileType<L>::kShape;
+  constexpr bool kCorrected = Kind::offset != L::template Dot<Kind::bits>::kTaken;
   const size_t stride = args.weight.row_bytes;
   const size_t half = kLanes * stride / 2;
   const uint32_t units = args.weight.cols / (32 * kShape.blocks);
@@ -279,30 +340,44 @@ template <class L, template <class> class TileType, int kColumns>
   if (!args.asked) {
     for (const uint8_t* p = begin; p < end && p < begin + 3 * half; p += 64) __builtin_prefetch(p, 0, 2);
   }
+  const uint32_t blocks = units * kShape.blocks;
+  const ActivationBlock* inputs[kColumns];
+  const int32_t* corrections[kColumns];
+  for (uint32_t c = 0; c < kColumns; ++c) {
+    const uint32_t column = c < args.columns ? c : args.columns - 1;
+    inputs[c] = reinterpret_cast<const ActivationBlock*>(static_cast<const uint8_t*>(args.input) +
+                                                         column * args.input_stride);
+    auto* const filled = reinterpret_cast<int32_t*>(args.workspace + StreamPlan::kCorrectionsAt) +
+                         size_t{column} * blocks * Kind::groups;
+    if constexpr (kCorrected) {
+      if (c == column) fill_corrections<L, Kind>(inputs[c], blocks, filled);
+    }
+    corrections[c] = filled;
+  }
   for (uint32_t row = args.row_begin; row < args.row_end; row += kLanes) {
     const uint32_t rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
     const uint8_t* const from = args.weight.data + row * stride;
-    const ActivationBlock* input[kColumns];
     typename L::F sums[kColumns];
-    for (uint32_t c = 0; c < kColumns; ++c) {
-      const uint32_t column = c < args.columns ? c : args.columns - 1;
-      input[c] = reinterpret_cast<const ActivationBlock*>(static_cast<const uint8_t*>(args.input) +
-                                                          column * args.input_stride);
-      sums[c] = L::splat(0.0f);
-    }
-    const auto stream = [&](const uint8_t* tile, size_t tile_stride, uint32_t count, const uint8_t* asked) {
-      stream_rows<L, TileType, kColumns>(tile, tile_stride, count, input, asked, sums);
-      for (uint32_t c = 0; c < kColumns; ++c) input[c] += count * kShape.blocks;
+    for (uint32_t c = 0; c < kColumns; ++c) sums[c] = L::splat(0.0f);
+    const auto stream = [&](uint32_t unit, const uint8_t* tile, size_t tile_stride, uint32_t count,
+                            const uint8_t* asked) {
+      const ActivationBlock* input[kColumns];
+      const int32_t* correction[kColumns];
+      for (uint32_t c = 0; c < kColumns; ++c) {
+        input[c] = inputs[c] + unit * kShape.blocks;
+        correction[c] = corrections[c] + unit * kShape.blocks * Kind::groups;
+      }
+      stream_rows<L, TileType, kColumns>(tile, tile_stride, count, input, correction, asked, sums);
     };
     if (rows == kLanes) {
       const uint32_t first = units / 2;
-      stream(from, stride, first, ask(from + 3 * half));
-      stream(from + size_t{first} * kShape.file_bytes, stride, units - first, ask(from + 4 * half));
+      stream(0, from, stride, first, ask(from + 3 * half));
+      stream(first, from + size_t{first} * kShape.file_bytes, stride, units - first, ask(from + 4 * half));
     } else {
       for (uint32_t unit = 0; unit < units; ++unit) {
         const size_t padded = pad_rows(from + size_t{unit} * kShape.file_bytes, stride, rows,
                                        kShape.file_bytes, args.workspace);
-        stream(args.workspace, padded, 1, ask(end));
+        stream(unit, args.workspace, padded, 1, ask(end));
       }
     }
     for (uint32_t c = 0; c < args.columns; ++c) write_rows<L>(args, row, rows, c, sums[c]);
@@ -361,8 +436,9 @@ template <class L, template <class> class TileType>
           from = args.workspace + Plan::kTailAt;
         }
         TileSink<L, Kind::groups, Kind::minimum> sink{tiles + t * Plan::kTileBytes};
-        for (uint32_t u = 0; u < count; ++u, from += kShape.file_bytes) {
-          TileType<L>::unpack(from, from_stride, sink);
+        SixteenRows tile_rows(from, from_stride);
+        for (uint32_t u = 0; u < count; ++u, tile_rows.advance(kShape.file_bytes)) {
+          TileType<L>::unpack(tile_rows, sink);
           sink.tile += kShape.blocks * kShape.block_bytes();
         }
       }

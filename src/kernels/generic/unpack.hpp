@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/generic/sixteen_rows.hpp"
 #include "kernels/kernel_table.hpp"
 #include "quant/blocks.hpp"
 
@@ -19,23 +20,6 @@ struct TileShape {
 
   [[nodiscard]] constexpr uint32_t block_bytes() const {
     return 512 + 64 * static_cast<uint32_t>(groups) * (has_minimum ? 2 : 1);
-  }
-};
-
-/// Where unpackers put what they find: scales and minimums of a group, and half blocks of four quads.
-template <class L, int kGroups, bool kMinimum>
-struct TileSink {
-  static constexpr uint32_t kBlockBytes = 512 + 64 * kGroups * (kMinimum ? 2 : 1);
-  uint8_t* tile;
-
-  [[gnu::always_inline]] inline void scale(int block, int group, const typename L::F& x) const {
-    L::store(reinterpret_cast<float*>(tile + block * int{kBlockBytes} + 512 + 64 * group), x);
-  }
-  [[gnu::always_inline]] inline void minimum(int block, int group, const typename L::F& x) const {
-    L::store(reinterpret_cast<float*>(tile + block * int{kBlockBytes} + 512 + 64 * (kGroups + group)), x);
-  }
-  [[gnu::always_inline]] inline void half(int block, int half, const typename L::I* quads) const {
-    for (int k = 0; k < 4; ++k) L::store_int(tile + block * int{kBlockBytes} + 64 * (4 * half + k), quads[k]);
   }
 };
 
@@ -60,6 +44,28 @@ template <class L>
 [[gnu::always_inline]] inline typename L::I high_nibbles(const typename L::I& x) {
   return low_nibbles<L>(L::template shr<4>(x));
 }
+
+/// Where unpackers put what they find: scales and minimums of a group, and half blocks of four quads.
+template <class L, int kGroups, bool kMinimum>
+struct TileSink {
+  static constexpr uint32_t kBlockBytes = 512 + 64 * kGroups * (kMinimum ? 2 : 1);
+  uint8_t* tile;
+
+  [[gnu::always_inline]] inline void scale(int block, int group, const typename L::F& x) const {
+    L::store(reinterpret_cast<float*>(tile + block * int{kBlockBytes} + 512 + 64 * group), x);
+  }
+  [[gnu::always_inline]] inline void minimum(int block, int group, const typename L::F& x) const {
+    L::store(reinterpret_cast<float*>(tile + block * int{kBlockBytes} + 512 + 64 * (kGroups + group)), x);
+  }
+  [[gnu::always_inline]] inline void half(int block, int half, const typename L::I* quads) const {
+    for (int k = 0; k < 4; ++k) L::store_int(tile + block * int{kBlockBytes} + 64 * (4 * half + k), quads[k]);
+  }
+  [[gnu::always_inline]] inline void high_nibbles(int block, int half, const typename L::I* raw) const {
+    typename L::I quads[4];
+    for (int k = 0; k < 4; ++k) quads[k] = mullama::kernels::high_nibbles<L>(raw[k]);
+    this->half(block, half, quads);
+  }
+};
 
 /// Bits [shift, shift + 2) of each byte.
 template <class L, int shift>
@@ -104,9 +110,9 @@ template <class L, class Change>
 
 /// 16 file bytes of nibbles: low ones are columns 0 to 15, high ones 16 to 31.
 template <class L>
-[[gnu::always_inline]] inline void unpack_nibble_block(const uint8_t* p, size_t stride, auto& sink) {
+[[gnu::always_inline]] inline void unpack_nibble_block(const SixteenRows& rows, size_t at, auto& sink) {
   typename L::I raw[4];
-  L::load_rows(p, stride, raw);
+  L::load_rows(rows, at, raw);
   emit<L>(
       sink, 0, 0, raw, [](const auto& x) __attribute__((always_inline)) { return low_nibbles<L>(x); });
   emit<L>(
@@ -115,10 +121,10 @@ template <class L>
 
 /// The same with a fifth bit each from `high`, one bit a column.
 template <class L>
-[[gnu::always_inline]] inline void unpack_fifth_bit_block(const uint8_t* p, size_t stride,
+[[gnu::always_inline]] inline void unpack_fifth_bit_block(const SixteenRows& rows, size_t at,
                                                           const typename L::I& high, auto& sink) {
   typename L::I raw[4];
-  L::load_rows(p, stride, raw);
+  L::load_rows(rows, at, raw);
   typename L::I quads[4];
   repeat<4>([&](auto j) __attribute__((always_inline)) {
     constexpr int kQuad = decltype(j)::value;
@@ -134,10 +140,10 @@ template <class L>
 
 /// The same with each nibble looked up in 16 bytes.
 template <class L>
-[[gnu::always_inline]] inline void unpack_lookup_block(const uint8_t* p, size_t stride, const uint8_t* table,
-                                                       int block, auto& sink) {
+[[gnu::always_inline]] inline void unpack_lookup_block(const SixteenRows& rows, size_t at,
+                                                       const uint8_t* table, int block, auto& sink) {
   typename L::I raw[4];
-  L::load_rows(p, stride, raw);
+  L::load_rows(rows, at, raw);
   emit<L>(
       sink, block, 0,
       raw, [&](const auto& x) __attribute__((always_inline)) { return L::lookup(table, low_nibbles<L>(x)); });
@@ -150,56 +156,57 @@ template <class L>
 template <class L>
 struct TileQ4_0 {
   static constexpr TileShape kShape{4, 8, 1, false, 1, sizeof(quant::BlockQ4_0)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    sink.scale(0, 0, L::half_rows(p, stride));
-    unpack_nibble_block<L>(p + 2, stride, sink);
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    sink.scale(0, 0, L::half_rows(rows, 0));
+    unpack_nibble_block<L>(rows, 2, sink);
   }
 };
 
 template <class L>
 struct TileQ4_1 {
   static constexpr TileShape kShape{4, 0, 1, true, 1, sizeof(quant::BlockQ4_1)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    const typename L::I pair = L::int_rows(p, stride);
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    const typename L::I pair = L::int_rows(rows, 0);
     sink.scale(0, 0, L::half_low(pair));
     sink.minimum(0, 0, L::half_low(L::template shr<16>(pair)));
-    unpack_nibble_block<L>(p + 4, stride, sink);
+    unpack_nibble_block<L>(rows, 4, sink);
   }
 };
 
 template <class L>
 struct TileQ5_0 {
   static constexpr TileShape kShape{5, 16, 1, false, 1, sizeof(quant::BlockQ5_0)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    sink.scale(0, 0, L::half_rows(p, stride));
-    unpack_fifth_bit_block<L>(p + 6, stride, L::int_rows(p + 2, stride), sink);
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    sink.scale(0, 0, L::half_rows(rows, 0));
+    unpack_fifth_bit_block<L>(rows, 6, L::int_rows(rows, 2), sink);
   }
 };
 
 template <class L>
 struct TileQ5_1 {
   static constexpr TileShape kShape{5, 0, 1, true, 1, sizeof(quant::BlockQ5_1)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    const typename L::I pair = L::int_rows(p, stride);
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    const typename L::I pair = L::int_rows(rows, 0);
     sink.scale(0, 0, L::half_low(pair));
     sink.minimum(0, 0, L::half_low(L::template shr<16>(pair)));
-    unpack_fifth_bit_block<L>(p + 8, stride, L::int_rows(p + 4, stride), sink);
+    unpack_fifth_bit_block<L>(rows, 8, L::int_rows(rows, 4), sink);
   }
 };
 
 template <class L>
 struct TileQ8_0 {
   static constexpr TileShape kShape{8, 128, 1, false, 1, sizeof(quant::BlockQ8_0)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    sink.scale(0, 0, L::half_rows(p, stride));
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    sink.scale(0, 0, L::half_rows(rows, 0));
     const typename L::I flip = L::splat_int(static_cast<int32_t>(0x80808080));
-    for (int half = 0; half < 2; ++half) {
+    repeat<2>([&](auto h) __attribute__((always_inline)) {
+      constexpr int kHalf = decltype(h)::value;
       typename L::I raw[4];
-      L::load_rows(p + 2 + 16 * half, stride, raw);
+      L::load_rows(rows, 2 + 16 * kHalf, raw);
       emit<L>(
-          sink, 0, half,
+          sink, 0, kHalf,
           raw, [&](const auto& x) __attribute__((always_inline)) { return L::xor_int(x, flip); });
-    }
+    });
   }
 };
 
@@ -213,65 +220,66 @@ struct TileQ8_0 {
 template <class L>
 struct TileIQ4_NL {
   static constexpr TileShape kShape{8, 128, 1, false, 1, sizeof(quant::BlockIQ4_NL)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    sink.scale(0, 0, L::half_rows(p, stride));
-    unpack_lookup_block<L>(p + 2, stride, kIq4Bytes, 0, sink);
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    sink.scale(0, 0, L::half_rows(rows, 0));
+    unpack_lookup_block<L>(rows, 2, kIq4Bytes, 0, sink);
   }
 };
 
 template <class L>
 struct TileMXFP4 {
   static constexpr TileShape kShape{5, 12, 1, false, 1, sizeof(quant::BlockMXFP4)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using I = typename L::I;
     // The scale is 2^(e - 128): e of 0 and 1 give subnormals.
-    const I e = byte_of<L, 0>(L::int_rows(p, stride));
+    const I e = byte_of<L, 0>(L::int_rows(rows, 0));
     const I tiny = L::template shl<21>(L::add_int(e, L::splat_int(1)));
     const I normal = L::template shl<23>(L::sub_int(e, L::splat_int(1)));
     sink.scale(0, 0, L::pick_greater(L::to_float(e), L::splat(1.5f), L::as_float(normal), L::as_float(tiny)));
-    unpack_lookup_block<L>(p + 1, stride, kMxfp4Bytes, 0, sink);
+    unpack_lookup_block<L>(rows, 1, kMxfp4Bytes, 0, sink);
   }
 };
 
 template <class L>
 struct TileQ2_K {
   static constexpr TileShape kShape{2, 0, 2, true, 8, sizeof(quant::BlockQ2_K)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using F = typename L::F;
     using I = typename L::I;
-    const I pair = L::int_rows(p + 80, stride);
+    const I pair = L::int_rows(rows, 80);
     const F d = L::half_low(pair);
     const F dmin = negated<L>(L::half_low(L::template shr<16>(pair)));
     I scales[4];
-    L::load_rows(p, stride, scales);
+    L::load_rows(rows, 0, scales);
     repeat<16>([&](auto g) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(g)::value;
       const I both = byte_of<L, kGroup % 4>(scales[kGroup / 4]);
       sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(L::and_int(both, L::splat_int(15)))));
       sink.minimum(kGroup / 2, kGroup % 2, L::mul(dmin, L::to_float(L::template shr<4>(both))));
     });
-    for (int part = 0; part < 4; ++part) {
+    repeat<4>([&](auto part) __attribute__((always_inline)) {
+      constexpr int kPart = decltype(part)::value;
       I raw[4];
-      L::load_rows(p + 16 + 16 * part, stride, raw);
+      L::load_rows(rows, 16 + 16 * kPart, raw);
       repeat<4>([&](auto s) __attribute__((always_inline)) {
         constexpr int kPlace = decltype(s)::value;
         emit<L>(
-            sink, part / 2 * 4 + kPlace, part % 2, raw,
+            sink, kPart / 2 * 4 + kPlace, kPart % 2, raw,
             [](const auto& x) __attribute__((always_inline)) { return two_bits<L, 2 * kPlace>(x); });
       });
-    }
+    });
   }
 };
 
 template <class L>
 struct TileQ3_K {
   static constexpr TileShape kShape{3, 4, 2, false, 8, sizeof(quant::BlockQ3_K)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using F = typename L::F;
     using I = typename L::I;
     // The last 16 bytes of the block: two of qs, twelve of scales, d.
     I tail[4];
-    L::load_rows(p + 94, stride, tail);
+    L::load_rows(rows, 94, tail);
     const F d = L::half_low(L::template shr<16>(tail[3]));
     I packed[3];
     for (int k = 0; k < 3; ++k) {
@@ -289,33 +297,34 @@ struct TileQ3_K {
       const I scale = L::sub_int(byte_of<L, kGroup % 4>(sixes[kGroup / 4]), L::splat_int(32));
       sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(scale)));
     });
-    for (int part = 0; part < 2; ++part) {
+    repeat<2>([&](auto part) __attribute__((always_inline)) {
+      constexpr int kPart = decltype(part)::value;
       I mask[4];
-      L::load_rows(p + 16 * part, stride, mask);
+      L::load_rows(rows, 16 * kPart, mask);
       repeat<2>([&](auto h) __attribute__((always_inline)) {
         constexpr int kHalf = decltype(h)::value;
         I raw[4];
-        L::load_rows(p + 32 + 32 * kHalf + 16 * part, stride, raw);
+        L::load_rows(rows, 32 + 32 * kHalf + 16 * kPart, raw);
         repeat<4>([&](auto s) __attribute__((always_inline)) {
           constexpr int kPlace = decltype(s)::value;
           I quads[4];
           for (int j = 0; j < 4; ++j) {
             quads[j] = L::or_int(two_bits<L, 2 * kPlace>(raw[j]), one_bit<L, 4 * kHalf + kPlace, 2>(mask[j]));
           }
-          sink.half(4 * kHalf + kPlace, part, quads);
+          sink.half(4 * kHalf + kPlace, kPart, quads);
         });
       });
-    }
+    });
   }
 };
 
 /// The eight scales and minimums of a Q4_K or Q5_K block from its 16 bytes of header.
 template <class L>
-[[gnu::always_inline]] inline void unpack_k_scales(const uint8_t* p, size_t stride, auto& sink) {
+[[gnu::always_inline]] inline void unpack_k_scales(const SixteenRows& rows, auto& sink) {
   using F = typename L::F;
   using I = typename L::I;
   I header[4];
-  L::load_rows(p, stride, header);
+  L::load_rows(rows, 0, header);
   const F d = L::half_low(header[0]);
   const F dmin = negated<L>(L::half_low(L::template shr<16>(header[0])));
   const I six = L::splat_int(0x3f3f3f3f);
@@ -337,97 +346,101 @@ template <class L>
 template <class L>
 struct TileQ4_K {
   static constexpr TileShape kShape{4, 0, 1, true, 8, sizeof(quant::BlockQ4_K)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
-    unpack_k_scales<L>(p, stride, sink);
-    for (int part = 0; part < 8; ++part) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
+    unpack_k_scales<L>(rows, sink);
+    repeat<8>([&](auto part) __attribute__((always_inline)) {
+      constexpr int kPart = decltype(part)::value;
+      constexpr int kBlock = kPart / 2 * 2;
       typename L::I raw[4];
-      L::load_rows(p + 16 + 16 * part, stride, raw);
-      const int block = part / 2 * 2;
+      L::load_rows(rows, 16 + 16 * kPart, raw);
       emit<L>(
-          sink, block, part % 2, raw,
+          sink, kBlock, kPart % 2, raw,
           [](const auto& x) __attribute__((always_inline)) { return low_nibbles<L>(x); });
-      emit<L>(
-          sink, block + 1, part % 2, raw,
-          [](const auto& x) __attribute__((always_inline)) { return high_nibbles<L>(x); });
-    }
+      sink.high_nibbles(kBlock + 1, kPart % 2, raw);
+    });
   }
 };
 
 template <class L>
 struct TileQ5_K {
   static constexpr TileShape kShape{5, 0, 1, true, 8, sizeof(quant::BlockQ5_K)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using I = typename L::I;
-    unpack_k_scales<L>(p, stride, sink);
-    for (int part = 0; part < 2; ++part) {
+    unpack_k_scales<L>(rows, sink);
+    repeat<2>([&](auto part) __attribute__((always_inline)) {
+      constexpr int kPart = decltype(part)::value;
       I high[4];
-      L::load_rows(p + 16 + 16 * part, stride, high);
+      L::load_rows(rows, 16 + 16 * kPart, high);
       repeat<4>([&](auto quarter) __attribute__((always_inline)) {
         constexpr int kQuarter = decltype(quarter)::value;
         I raw[4];
-        L::load_rows(p + 48 + 32 * kQuarter + 16 * part, stride, raw);
+        L::load_rows(rows, 48 + 32 * kQuarter + 16 * kPart, raw);
         I quads[4];
         for (int j = 0; j < 4; ++j) {
           quads[j] = L::or_int(low_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter, 4>(high[j]));
         }
-        sink.half(2 * kQuarter, part, quads);
+        sink.half(2 * kQuarter, kPart, quads);
         for (int j = 0; j < 4; ++j) {
           quads[j] = L::or_int(high_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter + 1, 4>(high[j]));
         }
-        sink.half(2 * kQuarter + 1, part, quads);
+        sink.half(2 * kQuarter + 1, kPart, quads);
       });
-    }
+    });
   }
 };
 
 template <class L>
 struct TileQ6_K {
   static constexpr TileShape kShape{6, 32, 2, false, 8, sizeof(quant::BlockQ6_K)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using F = typename L::F;
     using I = typename L::I;
-    const F d = L::half_rows(p + 208, stride);
+    const F d = L::half_rows(rows, 208);
     I scales[4];
-    L::load_rows(p + 192, stride, scales);
+    L::load_rows(rows, 192, scales);
     repeat<16>([&](auto g) __attribute__((always_inline)) {
       constexpr int kGroup = decltype(g)::value;
-      // Signed bytes: flipping the top bit adds 128.
-      const I flipped = L::xor_int(scales[kGroup / 4], L::splat_int(static_cast<int32_t>(0x80808080)));
-      const I scale = L::sub_int(byte_of<L, kGroup % 4>(flipped), L::splat_int(128));
-      sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(scale)));
+      const I top = L::template shl<24 - 8 * (kGroup % 4)>(scales[kGroup / 4]);
+      sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(L::template sar<24>(top))));
     });
-    for (int half = 0; half < 2; ++half) {
-      for (int part = 0; part < 2; ++part) {
-        I high[4];
-        L::load_rows(p + 128 + 32 * half + 16 * part, stride, high);
-        repeat<2>([&](auto which) __attribute__((always_inline)) {
-          constexpr int kWhich = decltype(which)::value;
-          I raw[4];
-          L::load_rows(p + 64 * half + 32 * kWhich + 16 * part, stride, raw);
-          I quads[4];
-          for (int j = 0; j < 4; ++j) {
-            quads[j] =
-                L::or_int(low_nibbles<L>(raw[j]), L::template shl<4>(two_bits<L, 2 * kWhich>(high[j])));
-          }
-          sink.half(4 * half + kWhich, part, quads);
-          for (int j = 0; j < 4; ++j) {
-            quads[j] =
-                L::or_int(high_nibbles<L>(raw[j]), L::template shl<4>(two_bits<L, 4 + 2 * kWhich>(high[j])));
-          }
-          sink.half(4 * half + kWhich + 2, part, quads);
+    // Each byte of the high parts has two bits for four columns: for a low nibble, for one of the next 32
+    // bytes, and for the high nibbles of both.
+    const I low = L::splat_int(0x0f0f0f0f);
+    repeat<4>([&](auto piece) __attribute__((always_inline)) {
+      constexpr int kHalf = decltype(piece)::value / 2;
+      constexpr int kPart = decltype(piece)::value % 2;
+      I high[4];
+      L::load_rows(rows, 128 + 32 * kHalf + 16 * kPart, high);
+      repeat<2>([&](auto which) __attribute__((always_inline)) {
+        constexpr int kWhich = decltype(which)::value;
+        I raw[4];
+        L::load_rows(rows, 64 * kHalf + 32 * kWhich + 16 * kPart, raw);
+        const I pairs = L::splat_int(kWhich == 0 ? 0x33333333 : static_cast<int32_t>(0xcccccccc));
+        I quads[4];
+        I rest[4];
+        repeat<4>([&](auto j) __attribute__((always_inline)) {
+          constexpr int kQuad = decltype(j)::value;
+          // The pairs that stay lie so that a shift moves each to bits 4 and 5 and nothing to bits 6 and 7.
+          const I both = L::and_int(high[kQuad], pairs);
+          const I first = L::template shl < kWhich == 0 ? 4 : 2 > (both);
+          const I second = kWhich == 0 ? both : L::template shr<2>(both);
+          quads[kQuad] = L::select_bits(low, raw[kQuad], first);
+          rest[kQuad] = L::select_bits(low, L::template shr<4>(raw[kQuad]), second);
         });
-      }
-    }
+        sink.half(4 * kHalf + kWhich, kPart, quads);
+        sink.half(4 * kHalf + kWhich + 2, kPart, rest);
+      });
+    });
   }
 };
 
 template <class L>
 struct TileIQ4_XS {
   static constexpr TileShape kShape{8, 128, 1, false, 8, sizeof(quant::BlockIQ4_XS)};
-  [[gnu::always_inline]] static inline void unpack(const uint8_t* p, size_t stride, auto& sink) {
+  [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using I = typename L::I;
     I header[4];
-    L::load_rows(p, stride, header);
+    L::load_rows(rows, 0, header);
     const typename L::F d = L::half_low(header[0]);
     const I high = L::template shr<16>(header[0]);
     const I low = header[1];
@@ -438,7 +451,10 @@ struct TileIQ4_XS {
       const I scale = L::sub_int(L::or_int(four, L::template shl<4>(two)), L::splat_int(32));
       sink.scale(kGroup, 0, L::mul(d, L::to_float(scale)));
     });
-    for (int g = 0; g < 8; ++g) unpack_lookup_block<L>(p + 8 + 16 * g, stride, kIq4Bytes, g, sink);
+    repeat<8>([&](auto g) __attribute__((always_inline)) {
+      constexpr int kGroup = decltype(g)::value;
+      unpack_lookup_block<L>(rows, 8 + 16 * kGroup, kIq4Bytes, kGroup, sink);
+    });
   }
 };
 

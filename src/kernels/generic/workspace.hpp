@@ -22,6 +22,18 @@ struct BlockPlan {
   static constexpr size_t kBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
 };
 
+/// The same for few columns: rows that fill less than a tile, then the corrections of each column.
+struct StreamPlan {
+  static constexpr size_t kTailBytes =
+      size_t{kLanes} * BlockPlan::kPieceBlocks * BlockPlan::kLargestFileBlock;
+  static constexpr size_t kCorrectionsAt = (kTailBytes + 63) / 64 * 64;
+
+  /// One correction for each 16 columns of weights, at most.
+  static constexpr size_t bytes(uint32_t cols) {
+    return kCorrectionsAt + size_t{kStreamColumns} * (cols / 16 + 1) * sizeof(int32_t);
+  }
+};
+
 /// Matrix products with F32, F16 and BF16 weights.
 struct FloatPlan {
   static constexpr uint32_t kRows = 32;     ///< Rows converted to f32 at a time.

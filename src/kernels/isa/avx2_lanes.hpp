@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernels/generic/sixteen_rows.hpp"
 #include "kernels/isa/mxcsr.hpp"
 
 namespace mullama::kernels {
@@ -127,6 +128,15 @@ struct Avx2Lanes {
   MULLAMA_LANE I xor_int(const I& x, const I& y) {
     return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)};
   }
+  /// Has the compiler believe that p follows from x: left alone it asks for all bytes at once, and memory
+  /// then rests while they are computed with.
+  MULLAMA_LANE void after(const I& x, const uint8_t*& p) {
+    __asm__("" : "+r"(p) : "x"(x.a), "x"(x.b));
+  }
+  /// The bits of x where the mask has ones, those of y elsewhere.
+  MULLAMA_LANE I select_bits(const I& mask, const I& x, const I& y) {
+    return xor_int(y, and_int(mask, xor_int(x, y)));
+  }
   template <int k>
   MULLAMA_LANE I shl(const I& x) {
     return {_mm256_slli_epi32(x.a, k), _mm256_slli_epi32(x.b, k)};
@@ -134,6 +144,10 @@ struct Avx2Lanes {
   template <int k>
   MULLAMA_LANE I shr(const I& x) {
     return {_mm256_srli_epi32(x.a, k), _mm256_srli_epi32(x.b, k)};
+  }
+  template <int k>
+  MULLAMA_LANE I sar(const I& x) {
+    return {_mm256_srai_epi32(x.a, k), _mm256_srai_epi32(x.b, k)};
   }
   MULLAMA_LANE int32_t sum_int(const I& x) {
     const __m256i eight = _mm256_add_epi32(x.a, x.b);
@@ -206,16 +220,19 @@ struct Avx2Lanes {
     return {_mm256_cvtph_ps(_mm256_castsi256_si128(words)),
             _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
   }
-  MULLAMA_LANE __m256i rows_of(const uint8_t* p, size_t stride) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(p)), load_16(p + 4 * stride), 1);
+  template <int kRow>
+  MULLAMA_LANE __m256i rows_of(const SixteenRows& rows, size_t at) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows.row<kRow>() + at)),
+                                   load_16(rows.row<kRow + 4>() + at), 1);
   }
   /// Eight rows of four words to four registers of one word a row.
-  MULLAMA_LANE void transpose_eight(const uint8_t* p, size_t stride, __m256i& w0, __m256i& w1, __m256i& w2,
+  template <int kRow>
+  MULLAMA_LANE void transpose_eight(const SixteenRows& rows, size_t at, __m256i& w0, __m256i& w1, __m256i& w2,
                                     __m256i& w3) {
-    const __m256i r0 = rows_of(p, stride);
-    const __m256i r1 = rows_of(p + stride, stride);
-    const __m256i r2 = rows_of(p + 2 * stride, stride);
-    const __m256i r3 = rows_of(p + 3 * stride, stride);
+    const __m256i r0 = rows_of<kRow>(rows, at);
+    const __m256i r1 = rows_of<kRow + 1>(rows, at);
+    const __m256i r2 = rows_of<kRow + 2>(rows, at);
+    const __m256i r3 = rows_of<kRow + 3>(rows, at);
     const __m256i low01 = _mm256_unpacklo_epi32(r0, r1);
     const __m256i low23 = _mm256_unpacklo_epi32(r2, r3);
     const __m256i high01 = _mm256_unpackhi_epi32(r0, r1);
@@ -225,41 +242,46 @@ struct Avx2Lanes {
     w2 = _mm256_unpacklo_epi64(high01, high23);
     w3 = _mm256_unpackhi_epi64(high01, high23);
   }
-  MULLAMA_LANE void load_rows(const uint8_t* p, size_t stride, I* out) {
-    transpose_eight(p, stride, out[0].a, out[1].a, out[2].a, out[3].a);
-    transpose_eight(p + 8 * stride, stride, out[0].b, out[1].b, out[2].b, out[3].b);
+  MULLAMA_LANE void load_rows(const SixteenRows& rows, size_t at, I* out) {
+    transpose_eight<0>(rows, at, out[0].a, out[1].a, out[2].a, out[3].a);
+    transpose_eight<8>(rows, at, out[0].b, out[1].b, out[2].b, out[3].b);
   }
   MULLAMA_LANE uint16_t word_at(const uint8_t* p) {
     uint16_t word;
     __builtin_memcpy(&word, p, sizeof(word));
     return word;
   }
-  MULLAMA_LANE __m128i eight_words(const uint8_t* p, size_t stride) {
-    __m128i x = _mm_cvtsi32_si128(word_at(p));
-    x = _mm_insert_epi16(x, word_at(p + stride), 1);
-    x = _mm_insert_epi16(x, word_at(p + 2 * stride), 2);
-    x = _mm_insert_epi16(x, word_at(p + 3 * stride), 3);
-    x = _mm_insert_epi16(x, word_at(p + 4 * stride), 4);
-    x = _mm_insert_epi16(x, word_at(p + 5 * stride), 5);
-    x = _mm_insert_epi16(x, word_at(p + 6 * stride), 6);
-    return _mm_insert_epi16(x, word_at(p + 7 * stride), 7);
+  template <int kRow>
+  MULLAMA_LANE __m128i eight_words(const SixteenRows& rows, size_t at) {
+    __m128i x = _mm_cvtsi32_si128(word_at(rows.row<kRow>() + at));
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 1>() + at), 1);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 2>() + at), 2);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 3>() + at), 3);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 4>() + at), 4);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 5>() + at), 5);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 6>() + at), 6);
+    return _mm_insert_epi16(x, word_at(rows.row<kRow + 7>() + at), 7);
   }
-  MULLAMA_LANE F half_rows(const uint8_t* p, size_t stride) {
-    return {_mm256_cvtph_ps(eight_words(p, stride)), _mm256_cvtph_ps(eight_words(p + 8 * stride, stride))};
+  MULLAMA_LANE F half_rows(const SixteenRows& rows, size_t at) {
+    return {_mm256_cvtph_ps(eight_words<0>(rows, at)), _mm256_cvtph_ps(eight_words<8>(rows, at))};
   }
   MULLAMA_LANE int32_t int_at(const void* p) {
     int32_t x;
     __builtin_memcpy(&x, p, sizeof(x));
     return x;
   }
-  MULLAMA_LANE __m128i four_ints(const uint8_t* p, size_t stride) {
-    return _mm_setr_epi32(int_at(p), int_at(p + stride), int_at(p + 2 * stride), int_at(p + 3 * stride));
+  template <int kRow>
+  MULLAMA_LANE __m128i four_ints(const SixteenRows& rows, size_t at) {
+    return _mm_setr_epi32(int_at(rows.row<kRow>() + at), int_at(rows.row<kRow + 1>() + at),
+                          int_at(rows.row<kRow + 2>() + at), int_at(rows.row<kRow + 3>() + at));
   }
-  MULLAMA_LANE I int_rows(const uint8_t* p, size_t stride) {
-    return {_mm256_inserti128_si256(_mm256_castsi128_si256(four_ints(p, stride)),
-                                    four_ints(p + 4 * stride, stride), 1),
-            _mm256_inserti128_si256(_mm256_castsi128_si256(four_ints(p + 8 * stride, stride)),
-                                    four_ints(p + 12 * stride, stride), 1)};
+  template <int kRow>
+  MULLAMA_LANE __m256i eight_ints(const SixteenRows& rows, size_t at) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(four_ints<kRow>(rows, at)),
+                                   four_ints<kRow + 4>(rows, at), 1);
+  }
+  MULLAMA_LANE I int_rows(const SixteenRows& rows, size_t at) {
+    return {eight_ints<0>(rows, at), eight_ints<8>(rows, at)};
   }
   MULLAMA_LANE I lookup(const uint8_t* table, const I& index) {
     const __m256i both = _mm256_broadcastsi128_si256(load_16(table));

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernels/generic/sixteen_rows.hpp"
 #include "kernels/isa/mxcsr.hpp"
 
 namespace mullama::kernels {
@@ -131,6 +132,15 @@ struct Avx512Lanes {
   MULLAMA_LANE I xor_int(const I& x, const I& y) {
     return {_mm512_xor_si512(x.v, y.v)};
   }
+  /// Has the compiler believe that p follows from x: left alone it asks for all bytes at once, and memory
+  /// then rests while they are computed with.
+  MULLAMA_LANE void after(const I& x, const uint8_t*& p) {
+    __asm__("" : "+r"(p) : "v"(x.v));
+  }
+  /// The bits of x where the mask has ones, those of y elsewhere.
+  MULLAMA_LANE I select_bits(const I& mask, const I& x, const I& y) {
+    return {_mm512_ternarylogic_epi32(mask.v, x.v, y.v, 0xca)};
+  }
   template <int k>
   MULLAMA_LANE I shl(const I& x) {
     return {_mm512_maskz_slli_epi32(kAll, x.v, k)};
@@ -138,6 +148,10 @@ struct Avx512Lanes {
   template <int k>
   MULLAMA_LANE I shr(const I& x) {
     return {_mm512_maskz_srli_epi32(kAll, x.v, k)};
+  }
+  template <int k>
+  MULLAMA_LANE I sar(const I& x) {
+    return {_mm512_maskz_srai_epi32(kAll, x.v, k)};
   }
   MULLAMA_LANE int32_t sum_int(const I& x) {
     const __m256i eight = _mm256_add_epi32(_mm512_maskz_extracti32x8_epi32(0xff, x.v, 0),
@@ -203,18 +217,22 @@ struct Avx512Lanes {
   MULLAMA_LANE __m512i four_times(__m128i x) {
     return _mm512_maskz_broadcast_i32x4(kAll, x);
   }
-  MULLAMA_LANE __m512i four_rows(const uint8_t* p, size_t stride) {
-    __m512i x = four_times(load_16(p));
-    x = _mm512_mask_broadcast_i32x4(x, 0x00f0, load_16(p + 4 * stride));
-    x = _mm512_mask_broadcast_i32x4(x, 0x0f00, load_16(p + 8 * stride));
-    return _mm512_mask_broadcast_i32x4(x, 0xf000, load_16(p + 12 * stride));
+  /// Rows kRow, 4, 8 and 12 further. Halves are filled first: an insertion from memory is cheap in 256 bits,
+  /// but in 512 with a mask it takes a Zen 4 as long as a shuffle.
+  template <int kRow>
+  MULLAMA_LANE __m512i four_rows(const SixteenRows& rows, size_t at) {
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows.row<kRow>() + at)),
+                                                load_16(rows.row<kRow + 4>() + at), 1);
+    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows.row<kRow + 8>() + at)),
+                                                 load_16(rows.row<kRow + 12>() + at), 1);
+    return _mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(low), high, 1);
   }
   /// Sixteen rows of four words to four registers of one word a row.
-  MULLAMA_LANE void load_rows(const uint8_t* p, size_t stride, I* out) {
-    const __m512i r0 = four_rows(p, stride);
-    const __m512i r1 = four_rows(p + stride, stride);
-    const __m512i r2 = four_rows(p + 2 * stride, stride);
-    const __m512i r3 = four_rows(p + 3 * stride, stride);
+  MULLAMA_LANE void load_rows(const SixteenRows& rows, size_t at, I* out) {
+    const __m512i r0 = four_rows<0>(rows, at);
+    const __m512i r1 = four_rows<1>(rows, at);
+    const __m512i r2 = four_rows<2>(rows, at);
+    const __m512i r3 = four_rows<3>(rows, at);
     const __m512i low01 = _mm512_maskz_unpacklo_epi32(kAll, r0, r1);
     const __m512i low23 = _mm512_maskz_unpacklo_epi32(kAll, r2, r3);
     const __m512i high01 = _mm512_maskz_unpackhi_epi32(kAll, r0, r1);
@@ -229,33 +247,37 @@ struct Avx512Lanes {
     __builtin_memcpy(&word, p, sizeof(word));
     return word;
   }
-  MULLAMA_LANE __m128i eight_words(const uint8_t* p, size_t stride) {
-    __m128i x = _mm_cvtsi32_si128(word_at(p));
-    x = _mm_insert_epi16(x, word_at(p + stride), 1);
-    x = _mm_insert_epi16(x, word_at(p + 2 * stride), 2);
-    x = _mm_insert_epi16(x, word_at(p + 3 * stride), 3);
-    x = _mm_insert_epi16(x, word_at(p + 4 * stride), 4);
-    x = _mm_insert_epi16(x, word_at(p + 5 * stride), 5);
-    x = _mm_insert_epi16(x, word_at(p + 6 * stride), 6);
-    return _mm_insert_epi16(x, word_at(p + 7 * stride), 7);
+  template <int kRow>
+  MULLAMA_LANE __m128i eight_words(const SixteenRows& rows, size_t at) {
+    __m128i x = _mm_cvtsi32_si128(word_at(rows.row<kRow>() + at));
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 1>() + at), 1);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 2>() + at), 2);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 3>() + at), 3);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 4>() + at), 4);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 5>() + at), 5);
+    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 6>() + at), 6);
+    return _mm_insert_epi16(x, word_at(rows.row<kRow + 7>() + at), 7);
   }
-  MULLAMA_LANE F half_rows(const uint8_t* p, size_t stride) {
-    return halves(_mm256_set_m128i(eight_words(p + 8 * stride, stride), eight_words(p, stride)));
+  MULLAMA_LANE F half_rows(const SixteenRows& rows, size_t at) {
+    return halves(_mm256_set_m128i(eight_words<8>(rows, at), eight_words<0>(rows, at)));
   }
   MULLAMA_LANE int32_t int_at(const void* p) {
     int32_t x;
     __builtin_memcpy(&x, p, sizeof(x));
     return x;
   }
-  MULLAMA_LANE __m128i four_ints(const uint8_t* p, size_t stride) {
-    return _mm_setr_epi32(int_at(p), int_at(p + stride), int_at(p + 2 * stride), int_at(p + 3 * stride));
+  template <int kRow>
+  MULLAMA_LANE __m128i four_ints(const SixteenRows& rows, size_t at) {
+    return _mm_setr_epi32(int_at(rows.row<kRow>() + at), int_at(rows.row<kRow + 1>() + at),
+                          int_at(rows.row<kRow + 2>() + at), int_at(rows.row<kRow + 3>() + at));
   }
-  MULLAMA_LANE __m256i eight_ints(const uint8_t* p, size_t stride) {
-    return _mm256_set_m128i(four_ints(p + 4 * stride, stride), four_ints(p, stride));
+  template <int kRow>
+  MULLAMA_LANE __m256i eight_ints(const SixteenRows& rows, size_t at) {
+    return _mm256_set_m128i(four_ints<kRow + 4>(rows, at), four_ints<kRow>(rows, at));
   }
-  MULLAMA_LANE I int_rows(const uint8_t* p, size_t stride) {
-    return {_mm512_maskz_inserti64x4(0xff, _mm512_maskz_broadcast_i64x4(0xff, eight_ints(p, stride)),
-                                     eight_ints(p + 8 * stride, stride), 1)};
+  MULLAMA_LANE I int_rows(const SixteenRows& rows, size_t at) {
+    return {_mm512_maskz_inserti64x4(0xff, _mm512_maskz_broadcast_i64x4(0xff, eight_ints<0>(rows, at)),
+                                     eight_ints<8>(rows, at), 1)};
   }
   MULLAMA_LANE I lookup(const uint8_t* table, const I& index) {
     return {_mm512_shuffle_epi8(four_times(load_16(table)), index.v)};

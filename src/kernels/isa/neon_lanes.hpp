@@ -3,6 +3,8 @@
 #include <arm_neon.h>
 #include <stdint.h>
 
+#include "kernels/generic/sixteen_rows.hpp"
+
 namespace mullama::kernels {
 namespace {
 
@@ -139,6 +141,17 @@ struct NeonLanes {
   MULLAMA_LANE I xor_int(const I& x, const I& y) {
     return each_int([&](int i) __attribute__((always_inline)) { return veorq_s32(x.v[i], y.v[i]); });
   }
+  /// Has the compiler believe that p follows from x: left alone it asks for all bytes at once, and memory
+  /// then rests while they are computed with.
+  MULLAMA_LANE void after(const I& x, const uint8_t*& p) {
+    __asm__("" : "+r"(p) : "w"(x.v[0]), "w"(x.v[3]));
+  }
+  /// The bits of x where the mask has ones, those of y elsewhere.
+  MULLAMA_LANE I select_bits(const I& mask, const I& x, const I& y) {
+    return each_int([&](int i) __attribute__((always_inline)) {
+      return vbslq_s32(vreinterpretq_u32_s32(mask.v[i]), x.v[i], y.v[i]);
+    });
+  }
   template <int k>
   MULLAMA_LANE I shl(const I& x) {
     return each_int([&](int i) __attribute__((always_inline)) { return vshlq_n_s32(x.v[i], k); });
@@ -152,6 +165,10 @@ struct NeonLanes {
         return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x.v[i]), k));
       });
     }
+  }
+  template <int k>
+  MULLAMA_LANE I sar(const I& x) {
+    return each_int([&](int i) __attribute__((always_inline)) { return vshrq_n_s32(x.v[i], k); });
   }
   MULLAMA_LANE int32_t sum_int(const I& x) {
     return vaddvq_s32(vaddq_s32(vaddq_s32(x.v[0], x.v[1]), vaddq_s32(x.v[2], x.v[3])));
@@ -242,12 +259,13 @@ struct NeonLanes {
     });
   }
   /// 16 rows of four words to four sets of lanes: out[k] holds word k of each row.
-  MULLAMA_LANE void load_rows(const uint8_t* p, size_t stride, I* out) {
-    for (int i = 0; i < 4; ++i, p += 4 * stride) {
+  MULLAMA_LANE void load_rows(const SixteenRows& rows, size_t at, I* out) {
+    for (int i = 0; i < 4; ++i) {
+      const uint8_t* const p = rows.quarters[i] + at;
       const int32x4_t r0 = vreinterpretq_s32_u8(load_16(p));
-      const int32x4_t r1 = vreinterpretq_s32_u8(load_16(p + stride));
-      const int32x4_t r2 = vreinterpretq_s32_u8(load_16(p + 2 * stride));
-      const int32x4_t r3 = vreinterpretq_s32_u8(load_16(p + 3 * stride));
+      const int32x4_t r1 = vreinterpretq_s32_u8(load_16(p + rows.stride));
+      const int32x4_t r2 = vreinterpretq_s32_u8(load_16(p + 2 * rows.stride));
+      const int32x4_t r3 = vreinterpretq_s32_u8(load_16(p + rows.three_strides));
       const int64x2_t even01 = vreinterpretq_s64_s32(vtrn1q_s32(r0, r1));
       const int64x2_t odd01 = vreinterpretq_s64_s32(vtrn2q_s32(r0, r1));
       const int64x2_t even23 = vreinterpretq_s64_s32(vtrn1q_s32(r2, r3));
@@ -258,15 +276,15 @@ struct NeonLanes {
       out[3].v[i] = vreinterpretq_s32_s64(vtrn2q_s64(odd01, odd23));
     }
   }
-  /// The f16 at the start of each of 16 rows.
-  MULLAMA_LANE F half_rows(const uint8_t* p, size_t stride) {
+  /// The f16 at one place of each of 16 rows.
+  MULLAMA_LANE F half_rows(const SixteenRows& rows, size_t at) {
     uint16_t words[16];
-    for (uint32_t i = 0; i < 16; ++i) words[i] = word_at(p + i * stride);
+    for (uint32_t i = 0; i < 16; ++i) words[i] = word_at(rows.quarters[i / 4] + i % 4 * rows.stride + at);
     return load_half(words);
   }
-  MULLAMA_LANE I int_rows(const uint8_t* p, size_t stride) {
+  MULLAMA_LANE I int_rows(const SixteenRows& rows, size_t at) {
     int32_t ints[16];
-    for (uint32_t i = 0; i < 16; ++i) ints[i] = int_at(p + i * stride);
+    for (uint32_t i = 0; i < 16; ++i) ints[i] = int_at(rows.quarters[i / 4] + i % 4 * rows.stride + at);
     return load_int(ints);
   }
   /// Each byte, under 16, replaced by that entry of the table.
