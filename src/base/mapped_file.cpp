@@ -24,6 +24,10 @@ Result<MappedFile> MappedFile::map(const InputFile& file) {
   return mapped;
 }
 
+void MappedFile::prefer_huge_pages() const {
+  if (data_ != nullptr) static_cast<void>(::madvise(data_, size_, MADV_HUGEPAGE));
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),

@@ -24,6 +24,11 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile();
 
+  /// Has the system read what is not in memory yet in huge pages, where kernel and file system can. What lies
+  /// there in small ones stays so. Two megabytes are read where one byte is wanted: for what is read as a
+  /// whole.
+  void prefer_huge_pages() const;
+
   [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_}; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 

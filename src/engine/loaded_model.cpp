@@ -78,6 +78,7 @@ Status LoadedModel::map_weights() {
         memory::Charge charge,
         ledger_.charge_mapping(memory::Pool::weights_mapped, mapping.file.bytes(), "the mapped model file"));
     mapped_.push_back(std::move(charge));
+    mapping.file.prefer_huge_pages();
   }
   return {};
 }

@@ -17,7 +17,6 @@ namespace mullama::gguf {
 namespace {
 
 constexpr uint32_t kMaxAlignment = 1u << 20;
-constexpr size_t kBufferBytes = size_t{1} << 16;
 constexpr int kNameTries = 100;
 
 ErrorCode code_of(int error) {
@@ -274,14 +273,9 @@ Status Writer::finish() {
 }
 
 Status Writer::append(const void* data, size_t bytes) {
-  const auto* begin = static_cast<const std::byte*>(data);
-  position_ += bytes;
-  if (buffer_.size() + bytes < kBufferBytes) {
-    buffer_.insert(buffer_.end(), begin, begin + bytes);
-    return {};
-  }
-  MULLAMA_TRY(flush());
-  return write_through(begin, bytes);
+  const uint64_t begin = std::exchange(position_, position_ + bytes);
+  return buffer_.append(begin, std::span(static_cast<const std::byte*>(data), bytes),
+                        [this](std::span<const std::byte> part) { return write_through(part); });
 }
 
 Status Writer::pad() {
@@ -296,18 +290,15 @@ Status Writer::pad() {
 }
 
 Status Writer::flush() {
-  MULLAMA_TRY(write_through(buffer_.data(), buffer_.size()));
-  buffer_.clear();
-  return {};
+  return buffer_.flush([this](std::span<const std::byte> part) { return write_through(part); });
 }
 
-Status Writer::write_through(const std::byte* data, size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t written = ::write(descriptor_, data, bytes);
+Status Writer::write_through(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return failed("write", written == 0 ? ENOSPC : errno);
-    data += written;
-    bytes -= static_cast<size_t>(written);
+    bytes = bytes.subspan(static_cast<size_t>(written));
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/huge_page.hpp"
 #include "base/result.hpp"
 #include "gguf/tensor_type.hpp"
 #include "gguf/value.hpp"
@@ -101,7 +102,7 @@ class Writer {
   [[nodiscard]] Status append(const void* data, size_t bytes);
   [[nodiscard]] Status pad();
   [[nodiscard]] Status flush();
-  [[nodiscard]] Status write_through(const std::byte* data, size_t bytes);
+  [[nodiscard]] Status write_through(std::span<const std::byte> bytes);
   [[nodiscard]] tl::unexpected<Error> failed(std::string_view what, int error) const;
   void discard();
 
@@ -118,7 +119,7 @@ class Writer {
   uint64_t current_left_ = 0;  // and its missing bytes.
   uint64_t position_ = 0;
   uint64_t file_bytes_ = 0;
-  std::vector<std::byte> buffer_;
+  HugePageBuffer buffer_;
 };
 
 }  // namespace mullama::gguf

@@ -146,18 +146,26 @@ Result<StagedFile> StagedFile::open(const fs::path& path) {
 }
 
 Status StagedFile::append(std::span<const std::byte> bytes) {
-  MULLAMA_TRY(write_all(descriptor_.number(), bytes, path_));
-  size_ += bytes.size();
-  return {};
+  const uint64_t begin = std::exchange(size_, size_ + bytes.size());
+  return buffer_.append(begin, bytes, [this](std::span<const std::byte> part) {
+    return write_all(descriptor_.number(), part, path_);
+  });
+}
+
+Status StagedFile::flush() {
+  return buffer_.flush(
+      [this](std::span<const std::byte> part) { return write_all(descriptor_.number(), part, path_); });
 }
 
 Status StagedFile::truncate() {
+  buffer_.clear();
   if (::ftruncate(descriptor_.number(), 0) != 0) return disk_error("empty", path_);
   size_ = 0;
   return {};
 }
 
 Status StagedFile::commit(const fs::path& target) {
+  MULLAMA_TRY(flush());
   if (::fsync(descriptor_.number()) != 0) return disk_error("write", path_);
   if (::rename(path_.c_str(), target.c_str()) != 0) return disk_error("create", target);
   descriptor_.close();
@@ -171,7 +179,10 @@ void StagedFile::discard() {
 }
 
 StagedFile::~StagedFile() {
-  if (descriptor_.valid() && size_ == 0) discard();
+  if (!descriptor_.valid()) return;
+  // What came in is worth keeping; what cannot be written now comes again with the next attempt.
+  static_cast<void>(flush());
+  if (size_ == 0) discard();
 }
 
 Result<FileLock> FileLock::exclusive(const fs::path& path, const Canceled& canceled) {

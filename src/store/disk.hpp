@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/huge_page.hpp"
 #include "base/result.hpp"
 #include "store/cancel.hpp"
 #include "store/digest.hpp"
@@ -70,6 +71,8 @@ class StagedFile {
   [[nodiscard]] uint64_t size() const { return size_; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] Status append(std::span<const std::byte> bytes);
+  /// Has what was appended seen by those who open path().
+  [[nodiscard]] Status flush();
   [[nodiscard]] Status truncate();
   /// Writes everything to the disk and renames the file to `target`.
   [[nodiscard]] Status commit(const std::filesystem::path& target);
@@ -80,7 +83,8 @@ class StagedFile {
   StagedFile() = default;
   Descriptor descriptor_;
   std::filesystem::path path_;
-  uint64_t size_ = 0;
+  uint64_t size_ = 0;  ///< With what the buffer holds.
+  HugePageBuffer buffer_;
 };
 
 /// An advisory lock among processes that change the same store, waited for until canceled. The destructor

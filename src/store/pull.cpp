@@ -89,6 +89,7 @@ Result<ModelName> name_for_file(const PullOptions& options, const fs::path& file
 }
 
 Result<Layer> adopt_gguf(const Store& store, StagedFile& file, const Digest& digest, LayerKind kind) {
+  MULLAMA_TRY(file.flush());
   if (auto header = gguf::File::open(file.path()); !header) {
     file.discard();
     return tl::unexpected<Error>(std::move(header).error());
