@@ -296,6 +296,10 @@ void ThreadTeam::barrier() {
   }
 }
 
+unsigned ThreadTeam::active() const {
+  return shared_->active;
+}
+
 unsigned ThreadTeam::default_workers() {
   unsigned cpus = affinity_cpus();
   if (const auto quota = cgroup_cpu_quota()) {

@@ -56,6 +56,9 @@ class ThreadTeam {
   /// after.
   void barrier();
 
+  /// Inside a body: how many workers this run has, numbered from 0.
+  [[nodiscard]] unsigned active() const;
+
  private:
   struct Shared;
   explicit ThreadTeam(std::unique_ptr<Shared> shared);

@@ -90,9 +90,10 @@ std::string describe(const Json& report, const server::DaemonAddress& address) {
                        bytes(device.at("unaccounted")));
   }
   const Json& process = report.at("process");
-  out += fmt::format("  resident: {} ({} anonymous, {} clean file pages), locked {}, swapped {}\n",
-                     bytes(process.at("resident")), bytes(process.at("anonymous")),
-                     bytes(process.at("clean")), bytes(process.at("locked")), bytes(process.at("swapped")));
+  out += fmt::format(
+      "  resident: {} ({} anonymous, {} clean file pages), locked {}, swapped {}, in huge pages {}\n",
+      bytes(process.at("resident")), bytes(process.at("anonymous")), bytes(process.at("clean")),
+      bytes(process.at("locked")), bytes(process.at("swapped")), bytes(process.at("huge")));
   const Json& remainder = report.at("operating_system");
   out += fmt::format("  outside the pools: code {}, heap {}, stacks {}, other files {}\n",
                      bytes(remainder.at("code")), bytes(remainder.at("heap")), bytes(remainder.at("stacks")),

@@ -13,7 +13,8 @@ using nlohmann::json;
 
 json to_json(const memory::Residency& residency) {
   return {{"mapped", residency.mapped}, {"resident", residency.resident},   {"clean", residency.clean},
-          {"locked", residency.locked}, {"anonymous", residency.anonymous}, {"swapped", residency.swapped}};
+          {"locked", residency.locked}, {"anonymous", residency.anonymous}, {"swapped", residency.swapped},
+          {"huge", residency.huge}};
 }
 
 /// Columns as wide as their widest cell, the first two to the left, figures to the right.
@@ -129,9 +130,10 @@ std::string to_text(const MemoryReport& report) {
                       report.available.limited_by);
   const memory::Residency& process = report.process;
   text += fmt::format(
-      "resident: {} of the process ({} clean file pages, {} anonymous, {} locked, {} swapped)\n",
+      "resident: {} of the process ({} clean file pages, {} anonymous, {} locked, {} swapped), {} in huge "
+      "pages\n",
       format_bytes(process.resident), format_bytes(process.clean), format_bytes(process.anonymous),
-      format_bytes(process.locked), format_bytes(process.swapped));
+      format_bytes(process.locked), format_bytes(process.swapped), format_bytes(process.huge));
   const memory::Remainder& beyond = report.remainder;
   text += fmt::format(
       "operating system: {} beyond the ledger (code {}, heap {}, stacks {}, files {}, other {})\n",

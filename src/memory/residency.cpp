@@ -66,6 +66,7 @@ void add_attribute(std::string_view line, Mapping& mapping) {
   if (key == "Shared_Clean" || key == "Private_Clean") residency.clean += *bytes;
   if (key == "Anonymous") residency.anonymous = *bytes;
   if (key == "Swap") residency.swapped = *bytes;
+  if (key == "AnonHugePages" || key == "ShmemPmdMapped" || key == "FilePmdMapped") residency.huge += *bytes;
 }
 
 bool is_file(const Mapping& mapping) {
@@ -95,6 +96,7 @@ Residency& Residency::operator+=(const Residency& other) {
   anonymous += other.anonymous;
   locked += other.locked;
   swapped += other.swapped;
+  huge += other.huge;
   return *this;
 }
 
@@ -159,6 +161,7 @@ Residency residency_of(std::span<const std::byte> range, std::span<const Mapping
     part.resident = std::min(present, whole.resident);
     part.clean = std::min(part.resident, whole.clean);
     part.anonymous = std::min(part.resident, whole.anonymous);
+    part.huge = std::min(part.resident, whole.huge);
     part.locked = std::min(part.resident, whole.locked);
     part.swapped = std::min<uint64_t>(bytes - part.resident, whole.swapped);
     sum += part;

@@ -20,6 +20,7 @@ struct Residency {
   uint64_t anonymous = 0;  ///< Resident pages of no file: only swap could take them.
   uint64_t locked = 0;     ///< Resident pages of locked mappings: achieved, not asked.
   uint64_t swapped = 0;
+  uint64_t huge = 0;  ///< Resident in huge pages, whose addresses are found faster.
 
   Residency& operator+=(const Residency& other);
 };

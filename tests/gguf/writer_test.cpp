@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "base/huge_page.hpp"
 #include "gguf/file.hpp"
 #include "gguf/gguf_bytes.hpp"
 
@@ -204,6 +205,32 @@ TEST(GgufWriter, AFullDiskIsAnErrorAndLeavesNothingBehind) {
   EXPECT_EQ(status.error().code, ErrorCode::io);
   EXPECT_NE(status.error().message.find("the file needs"), std::string::npos) << status.error().message;
   EXPECT_TRUE(files_in(folder.path()).empty());
+}
+
+// File systems keep in huge pages only what comes to them as whole ones.
+TEST(HugePageBuffer, HandsOverWholePagesOfTheFileAndThenTheRest) {
+  HugePageBuffer buffer;
+  std::vector<size_t> pieces;
+  std::string written;
+  const auto write = [&](std::span<const std::byte> bytes) -> Status {
+    pieces.push_back(bytes.size());
+    written.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return {};
+  };
+  std::string text(3 * kHugePageBytes + 5, '\0');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i % 251);
+  // It may go on in the middle of a page, as a download does.
+  const size_t begin = kHugePageBytes / 2;
+  size_t at = 0;
+  for (const size_t size : {size_t{1}, size_t{70000}, size_t{2 * kHugePageBytes}, size_t{7}}) {
+    ASSERT_TRUE(buffer.append(begin + at, bytes_of(text.substr(at, size)), write));
+    at += size;
+  }
+  ASSERT_TRUE(buffer.flush(write));
+  ASSERT_TRUE(buffer.flush(write));
+  EXPECT_EQ(pieces,
+            (std::vector<size_t>{kHugePageBytes - begin, kHugePageBytes, at - 2 * kHugePageBytes + begin}));
+  EXPECT_EQ(written, text.substr(0, at));
 }
 
 }  // namespace

@@ -143,10 +143,12 @@ TEST(Residency, ReadsAMapOfAnotherKernel) {
              "garbage before\n"
              "00400000-00402000 r-xp 00000000 fd:01 11  /usr/bin/a b (deleted)\n"
              "Size:                  8 kB\nRss:                   8 kB\nShared_Clean:          4 kB\n"
-             "Private_Clean:         4 kB\nAnonymous:             0 kB\nNonsense\nVmFlags: rd ex mr\n"
+             "Private_Clean:         4 kB\nAnonymous:             0 kB\nFilePmdMapped:         4 kB\n"
+             "Nonsense\nVmFlags: rd ex mr\n"
              "01000000-01004000 rw-p 00000000 00:00 0\n"
              "Size:                 16 kB\nRss:                  12 kB\nPrivate_Clean:         4 kB\n"
-             "Anonymous:            12 kB\nSwap:                  4 kB\nVmFlags: rd wr lo ac\n"
+             "Anonymous:            12 kB\nAnonHugePages:         8 kB\nShmemPmdMapped:        0 kB\n"
+             "Swap:                  4 kB\nVmFlags: rd wr lo ac\n"
              "zzzz-1 r-xp\n");
   const auto mappings = process_mappings(tree.path());
   ASSERT_TRUE(mappings);
@@ -154,6 +156,8 @@ TEST(Residency, ReadsAMapOfAnotherKernel) {
   EXPECT_EQ((*mappings)[0].name, "/usr/bin/a b (deleted)");
   EXPECT_TRUE((*mappings)[0].executable);
   EXPECT_EQ((*mappings)[0].residency.clean, 8u * 1024);
+  EXPECT_EQ((*mappings)[0].residency.huge, 4u * 1024);
+  EXPECT_EQ((*mappings)[1].residency.huge, 8u * 1024);
   EXPECT_EQ((*mappings)[1].name, "");
   EXPECT_EQ((*mappings)[1].residency.clean, 0u);
   EXPECT_EQ((*mappings)[1].residency.locked, 12u * 1024);

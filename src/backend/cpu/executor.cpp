@@ -52,6 +52,7 @@ void Executor::execute(unsigned worker) {
 
 void Executor::barrier(unsigned worker) {
   const uint32_t phase = progress_[worker].phase++;
+  progress_[worker].claims[(phase + 2) & 3].store(0, std::memory_order_relaxed);
   if (worker == 0) {
     claims_[(phase + 2) & 3].store(0, std::memory_order_relaxed);
     const bool stop = cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
@@ -159,14 +160,30 @@ void Executor::share_products(std::span<const Product> products, unsigned worker
     uint32_t begin = 0;
     uint32_t end = 0;
   };
-  std::atomic<uint32_t>& claims = claims_[progress_[worker].phase & 3];
-  const auto claim = [&]() -> Piece {
-    uint32_t index = claims.fetch_add(1, std::memory_order_relaxed);
+  const uint32_t phase = progress_[worker].phase;
+  const unsigned workers = team_.active();
+  uint32_t pieces = 0;
+  for (const Product& product : products) {
+    pieces += static_cast<uint32_t>(ceil_div(product.matrix->rows, rows_a_piece(product)));
+  }
+  const auto piece_at = [&](uint32_t index) -> Piece {
     for (const Product& product : products) {
       const uint32_t size = rows_a_piece(product);
       const auto count = static_cast<uint32_t>(ceil_div(product.matrix->rows, size));
       if (index < count) return {&product, index * size, std::min(product.matrix->rows, (index + 1) * size)};
       index -= count;
+    }
+    return {};
+  };
+  unsigned passed = 0;  // Runs that are done: the own one first, then those after it.
+  const auto claim = [&]() -> Piece {
+    for (; passed < workers; ++passed) {
+      const unsigned owner = (worker + passed) % workers;
+      const auto begin = static_cast<uint32_t>(uint64_t{pieces} * owner / workers);
+      const auto end = static_cast<uint32_t>(uint64_t{pieces} * (owner + 1) / workers);
+      const uint32_t index =
+          begin + progress_[owner].claims[phase & 3].fetch_add(1, std::memory_order_relaxed);
+      if (index < end) return piece_at(index);
     }
     return {};
   };

@@ -118,6 +118,8 @@ class Executor {
   /// Rows [begin, end). `next` and `asked` are those of MatmulArgs.
   void compute(const Product& product, uint32_t begin, uint32_t end, unsigned worker,
                const uint8_t* next = nullptr, bool asked = false) const;
+  /// Each worker has a run of rows that lie one after the other, which memory is fastest for, and takes
+  /// pieces of the others' runs when its own is done.
   void share_products(std::span<const Product> products, unsigned worker);
 
   const kernels::KernelTable& kernels_;
@@ -134,14 +136,16 @@ class Executor {
   uint32_t rows_;
   std::vector<uint32_t> sequence_of_row_;
 
-  /// Claim counters of a phase and its neighbours: a counter is reset two phases before its next use, when no
-  /// worker can still hold it.
-  std::array<std::atomic<uint32_t>, 4> claims_{};
+  /// Counters of what is claimed in a phase and its neighbours: a counter is reset two phases before its next
+  /// use, when no worker can still hold it.
+  using Claims = std::array<std::atomic<uint32_t>, 4>;
+  Claims claims_{};
   /// Whether to stop, as worker 0 saw it before the barrier of a phase; two, so that none is rewritten while
   /// still read.
   std::array<std::atomic<bool>, 2> stops_{};
   struct alignas(64) Progress {
     uint32_t phase = 0;
+    Claims claims{};  ///< Of the worker's own run of rows.
   };
   std::vector<Progress> progress_;
 };
