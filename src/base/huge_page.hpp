@@ -36,13 +36,14 @@ class HugePageBuffer {
     return {};
   }
 
-  /// Hands over what is left.
+  /// Hands over what is left. It goes whatever becomes of it: a part may have been written, and the file must
+  /// not get that twice.
   template <class Write>
   [[nodiscard]] Status flush(Write&& write) {
     if (bytes_.empty()) return {};
-    MULLAMA_TRY(write(std::span<const std::byte>(bytes_)));
+    const Status written = write(std::span<const std::byte>(bytes_));
     bytes_.clear();
-    return {};
+    return written;
   }
 
   void clear() { bytes_.clear(); }

@@ -233,5 +233,19 @@ TEST(HugePageBuffer, HandsOverWholePagesOfTheFileAndThenTheRest) {
   EXPECT_EQ(written, text.substr(0, at));
 }
 
+// A disk that fills up may have taken a part.
+TEST(HugePageBuffer, WhatCouldNotBeWrittenDoesNotComeAgain) {
+  HugePageBuffer buffer;
+  int calls = 0;
+  const auto refuse = [&](std::span<const std::byte>) -> Status {
+    ++calls;
+    return fail(ErrorCode::io, "full");
+  };
+  ASSERT_TRUE(buffer.append(0, bytes_of("some bytes"), refuse));
+  EXPECT_FALSE(buffer.flush(refuse));
+  EXPECT_TRUE(buffer.flush(refuse));
+  EXPECT_EQ(calls, 1);
+}
+
 }  // namespace
 }  // namespace mullama::gguf
