@@ -151,7 +151,8 @@ struct KvGroup {
 };
 
 /// What a layer keeps of a sequence instead of keys and values, whatever its length: the inputs that a causal
-/// convolution looks back on, and a matrix of state (Mamba 2, gated delta nets). All of it is f32.
+/// convolution looks back on, and a matrix of state (Mamba 2, gated delta nets). All of it is f32. No family
+/// has such layers yet.
 struct RecurrentLayer {
   uint32_t convolution = 0;  ///< Positions that the convolution sees, its own included.
   uint32_t inner = 0;

@@ -10,13 +10,12 @@
 
 #include "base/byte_size.hpp"
 #include "base/checked.hpp"
+#include "base/huge_page.hpp"
 #include "memory/fault.hpp"
 
 namespace mullama::memory {
 
 namespace {
-
-constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t page_size() {
   static const size_t size = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
@@ -232,7 +231,7 @@ void Buffer::release_pages(size_t offset, size_t bytes) const {
 
 uint64_t Buffer::footprint(uint64_t bytes, Placement placement) {
   if (bytes == 0) return 0;
-  const uint64_t unit = placement == Placement::huge ? kHugePage : page_size();
+  const uint64_t unit = placement == Placement::huge ? kHugePageBytes : page_size();
   return checked_align(bytes, unit).value_or(UINT64_MAX);
 }
 
@@ -263,7 +262,7 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   MULLAMA_ASSIGN(buffer.charge_, charge(pool, kHost, reserved, why));
   if (bytes == 0) return buffer;
   // A 2 MiB alignment needs slack of one huge page, which is unmapped again and never touched.
-  const size_t slack = placement == Placement::huge ? kHugePage : 0;
+  const size_t slack = placement == Placement::huge ? kHugePageBytes : 0;
   if (reserved > SIZE_MAX - slack)
     return fail(ErrorCode::out_of_memory, "cannot allocate {} for {}", format_bytes(bytes), why);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (placement == Placement::lazy ? MAP_NORESERVE : 0);
@@ -274,7 +273,8 @@ Result<Buffer> Ledger::take(Pool pool, uint64_t bytes, Placement placement, std:
   }
   auto* begin = static_cast<std::byte*>(address);
   if (slack != 0) {
-    auto* aligned = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(begin), kHugePage));
+    auto* aligned =
+        reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(begin), kHugePageBytes));
     if (aligned > begin) ::munmap(begin, static_cast<size_t>(aligned - begin));
     std::byte* const end = begin + reserved + slack;
     if (end > aligned + reserved) ::munmap(aligned + reserved, static_cast<size_t>(end - aligned) - reserved);

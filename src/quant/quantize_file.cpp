@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/huge_page.hpp"
 #include "base/thread_team.hpp"
 #include "base/without_exceptions.hpp"
 #include "gguf/file.hpp"
@@ -67,6 +68,7 @@ class Converter {
         {memory::kHost, Pool::staging, Buffer::footprint(kOutBytes, Placement::committed), "quantized rows"},
         {memory::kHost, Pool::staging, Buffer::footprint(scratch_bytes, Placement::committed),
          "rows to quantize"},
+        {memory::kHost, Pool::staging, kHugePageBytes, "what the file gets next"},
         {memory::kHost, Pool::threads, Buffer::footprint(stack_bytes, Placement::lazy), "stacks"}};
     memory::Ledger ledger = options.ledger;
     if (const Status fits = ledger.fits(rows); !fits) {
@@ -78,6 +80,8 @@ class Converter {
                    ledger.take(Pool::staging, kOutBytes, Placement::committed, "quantized rows"));
     MULLAMA_ASSIGN(converter.scratch_,
                    ledger.take(Pool::staging, scratch_bytes, Placement::committed, "rows to quantize"));
+    MULLAMA_ASSIGN(converter.written_,
+                   ledger.charge(Pool::staging, memory::kHost, kHugePageBytes, "what the file gets next"));
     MULLAMA_ASSIGN(converter.stacks_,
                    ledger.take(Pool::threads, stack_bytes, Placement::lazy, "stacks of quantizing threads"));
     auto team = ThreadTeam::create(converter.threads_, converter.stacks_.as<std::byte>());
@@ -152,6 +156,7 @@ class Converter {
   memory::Announcement announced_;
   memory::Buffer out_;
   memory::Buffer scratch_;
+  memory::Charge written_;  ///< The writer's buffer.
   memory::Buffer stacks_;
   std::unique_ptr<ThreadTeam> team_;  // after the stacks that it uses
 };

@@ -19,14 +19,14 @@ struct BlockPlan {
   static constexpr size_t kTileBytes = size_t{kPieceBlocks} * kLargestBlock;
   static constexpr size_t kSumsAt = kTiles * kTileBytes;
   static constexpr size_t kTailAt = kSumsAt + size_t{kSumColumns} * kTiles * kLanes * sizeof(float);
-  static constexpr size_t kBytes = kTailAt + size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
+  /// Rows that fill less than a tile.
+  static constexpr size_t kTailBytes = size_t{kLanes} * kPieceBlocks * kLargestFileBlock;
+  static constexpr size_t kBytes = kTailAt + kTailBytes;
 };
 
 /// The same for few columns: rows that fill less than a tile, then the corrections of each column.
 struct StreamPlan {
-  static constexpr size_t kTailBytes =
-      size_t{kLanes} * BlockPlan::kPieceBlocks * BlockPlan::kLargestFileBlock;
-  static constexpr size_t kCorrectionsAt = (kTailBytes + 63) / 64 * 64;
+  static constexpr size_t kCorrectionsAt = (BlockPlan::kTailBytes + 63) / 64 * 64;
 
   /// One correction for each 16 columns of weights, at most.
   static constexpr size_t bytes(uint32_t cols) {

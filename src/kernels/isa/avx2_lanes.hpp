@@ -3,14 +3,14 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "kernels/generic/sixteen_rows.hpp"
 #include "kernels/isa/mxcsr.hpp"
+#include "kernels/isa/x86_rows.hpp"
 
 namespace mullama::kernels {
 namespace {
 
 /// Sixteen lanes in two AVX2 registers; see ScalarLanes for what each function does.
-struct Avx2Lanes {
+struct Avx2Lanes : X86Rows {
   struct F {
     __m256 a;
     __m256 b;
@@ -167,9 +167,6 @@ struct Avx2Lanes {
     __builtin_memcpy(&half, p, sizeof(half));
     return half_to_float(half);
   }
-  MULLAMA_LANE __m128i load_16(const void* p) {
-    return _mm_loadu_si128(static_cast<const __m128i*>(p));
-  }
   MULLAMA_LANE F load_half(const void* p) {
     const auto* bytes = static_cast<const uint8_t*>(p);
     return {_mm256_cvtph_ps(load_16(bytes)), _mm256_cvtph_ps(load_16(bytes + 16))};
@@ -220,19 +217,14 @@ struct Avx2Lanes {
     return {_mm256_cvtph_ps(_mm256_castsi256_si128(words)),
             _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
   }
-  template <int kRow>
-  MULLAMA_LANE __m256i rows_of(const SixteenRows& rows, size_t at) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows.row<kRow>() + at)),
-                                   load_16(rows.row<kRow + 4>() + at), 1);
-  }
   /// Eight rows of four words to four registers of one word a row.
   template <int kRow>
   MULLAMA_LANE void transpose_eight(const SixteenRows& rows, size_t at, __m256i& w0, __m256i& w1, __m256i& w2,
                                     __m256i& w3) {
-    const __m256i r0 = rows_of<kRow>(rows, at);
-    const __m256i r1 = rows_of<kRow + 1>(rows, at);
-    const __m256i r2 = rows_of<kRow + 2>(rows, at);
-    const __m256i r3 = rows_of<kRow + 3>(rows, at);
+    const __m256i r0 = two_rows<kRow>(rows, at);
+    const __m256i r1 = two_rows<kRow + 1>(rows, at);
+    const __m256i r2 = two_rows<kRow + 2>(rows, at);
+    const __m256i r3 = two_rows<kRow + 3>(rows, at);
     const __m256i low01 = _mm256_unpacklo_epi32(r0, r1);
     const __m256i low23 = _mm256_unpacklo_epi32(r2, r3);
     const __m256i high01 = _mm256_unpackhi_epi32(r0, r1);
@@ -246,39 +238,8 @@ struct Avx2Lanes {
     transpose_eight<0>(rows, at, out[0].a, out[1].a, out[2].a, out[3].a);
     transpose_eight<8>(rows, at, out[0].b, out[1].b, out[2].b, out[3].b);
   }
-  MULLAMA_LANE uint16_t word_at(const uint8_t* p) {
-    uint16_t word;
-    __builtin_memcpy(&word, p, sizeof(word));
-    return word;
-  }
-  template <int kRow>
-  MULLAMA_LANE __m128i eight_words(const SixteenRows& rows, size_t at) {
-    __m128i x = _mm_cvtsi32_si128(word_at(rows.row<kRow>() + at));
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 1>() + at), 1);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 2>() + at), 2);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 3>() + at), 3);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 4>() + at), 4);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 5>() + at), 5);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 6>() + at), 6);
-    return _mm_insert_epi16(x, word_at(rows.row<kRow + 7>() + at), 7);
-  }
   MULLAMA_LANE F half_rows(const SixteenRows& rows, size_t at) {
     return {_mm256_cvtph_ps(eight_words<0>(rows, at)), _mm256_cvtph_ps(eight_words<8>(rows, at))};
-  }
-  MULLAMA_LANE int32_t int_at(const void* p) {
-    int32_t x;
-    __builtin_memcpy(&x, p, sizeof(x));
-    return x;
-  }
-  template <int kRow>
-  MULLAMA_LANE __m128i four_ints(const SixteenRows& rows, size_t at) {
-    return _mm_setr_epi32(int_at(rows.row<kRow>() + at), int_at(rows.row<kRow + 1>() + at),
-                          int_at(rows.row<kRow + 2>() + at), int_at(rows.row<kRow + 3>() + at));
-  }
-  template <int kRow>
-  MULLAMA_LANE __m256i eight_ints(const SixteenRows& rows, size_t at) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(four_ints<kRow>(rows, at)),
-                                   four_ints<kRow + 4>(rows, at), 1);
   }
   MULLAMA_LANE I int_rows(const SixteenRows& rows, size_t at) {
     return {eight_ints<0>(rows, at), eight_ints<8>(rows, at)};

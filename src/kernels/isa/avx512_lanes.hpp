@@ -3,15 +3,15 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "kernels/generic/sixteen_rows.hpp"
 #include "kernels/isa/mxcsr.hpp"
+#include "kernels/isa/x86_rows.hpp"
 
 namespace mullama::kernels {
 namespace {
 
 /// Sixteen lanes in one AVX-512 register (F, BW, VL and DQ); see ScalarLanes for what each function does. The
 /// integer dot products are in the structs derived from it.
-struct Avx512Lanes {
+struct Avx512Lanes : X86Rows {
   struct F {
     __m512 v;
   };
@@ -172,9 +172,6 @@ struct Avx512Lanes {
     __builtin_memcpy(&half, p, sizeof(half));
     return half_to_float(half);
   }
-  MULLAMA_LANE __m128i load_16(const void* p) {
-    return _mm_loadu_si128(static_cast<const __m128i*>(p));
-  }
   MULLAMA_LANE __m256i load_32(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }
@@ -221,11 +218,8 @@ struct Avx512Lanes {
   /// but in 512 with a mask it takes a Zen 4 as long as a shuffle.
   template <int kRow>
   MULLAMA_LANE __m512i four_rows(const SixteenRows& rows, size_t at) {
-    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows.row<kRow>() + at)),
-                                                load_16(rows.row<kRow + 4>() + at), 1);
-    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows.row<kRow + 8>() + at)),
-                                                 load_16(rows.row<kRow + 12>() + at), 1);
-    return _mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(low), high, 1);
+    return _mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(two_rows<kRow>(rows, at)),
+                                    two_rows<kRow + 8>(rows, at), 1);
   }
   /// Sixteen rows of four words to four registers of one word a row.
   MULLAMA_LANE void load_rows(const SixteenRows& rows, size_t at, I* out) {
@@ -242,38 +236,8 @@ struct Avx512Lanes {
     out[2].v = _mm512_maskz_unpacklo_epi64(0xff, high01, high23);
     out[3].v = _mm512_maskz_unpackhi_epi64(0xff, high01, high23);
   }
-  MULLAMA_LANE uint16_t word_at(const uint8_t* p) {
-    uint16_t word;
-    __builtin_memcpy(&word, p, sizeof(word));
-    return word;
-  }
-  template <int kRow>
-  MULLAMA_LANE __m128i eight_words(const SixteenRows& rows, size_t at) {
-    __m128i x = _mm_cvtsi32_si128(word_at(rows.row<kRow>() + at));
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 1>() + at), 1);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 2>() + at), 2);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 3>() + at), 3);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 4>() + at), 4);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 5>() + at), 5);
-    x = _mm_insert_epi16(x, word_at(rows.row<kRow + 6>() + at), 6);
-    return _mm_insert_epi16(x, word_at(rows.row<kRow + 7>() + at), 7);
-  }
   MULLAMA_LANE F half_rows(const SixteenRows& rows, size_t at) {
     return halves(_mm256_set_m128i(eight_words<8>(rows, at), eight_words<0>(rows, at)));
-  }
-  MULLAMA_LANE int32_t int_at(const void* p) {
-    int32_t x;
-    __builtin_memcpy(&x, p, sizeof(x));
-    return x;
-  }
-  template <int kRow>
-  MULLAMA_LANE __m128i four_ints(const SixteenRows& rows, size_t at) {
-    return _mm_setr_epi32(int_at(rows.row<kRow>() + at), int_at(rows.row<kRow + 1>() + at),
-                          int_at(rows.row<kRow + 2>() + at), int_at(rows.row<kRow + 3>() + at));
-  }
-  template <int kRow>
-  MULLAMA_LANE __m256i eight_ints(const SixteenRows& rows, size_t at) {
-    return _mm256_set_m128i(four_ints<kRow + 4>(rows, at), four_ints<kRow>(rows, at));
   }
   MULLAMA_LANE I int_rows(const SixteenRows& rows, size_t at) {
     return {_mm512_maskz_inserti64x4(0xff, _mm512_maskz_broadcast_i64x4(0xff, eight_ints<0>(rows, at)),

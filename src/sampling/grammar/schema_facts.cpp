@@ -305,7 +305,7 @@ Status SchemaDocument::add_keyword(SchemaFacts& facts, const Json& schema, const
       for (const Json& item : value) values.push_back(&item);
     }
     const uint64_t known_values = facts.values ? facts.values->size() : 0;
-    MULLAMA_TRY(spend(values.size() * (1 + known_values / SchemaDocument::kCheapSteps)));
+    MULLAMA_TRY(spend(values.size() * (1 + known_values / kCheapSteps)));
     if (facts.values) {
       std::erase_if(*facts.values, [&](const Json* known) {
         return std::none_of(values.begin(), values.end(), [&](const Json* item) { return *item == *known; });
@@ -447,8 +447,8 @@ Status SchemaDocument::add_properties(SchemaFacts& facts, const Json& schema) co
   if (properties != schema.end()) {
     if (!properties->is_object())
       return fail(ErrorCode::invalid_argument, "schema at {}: must be an object", path(*properties));
-    MULLAMA_TRY(spend(properties->size() *
-                      (1 + (facts.properties.size() + properties->size()) / SchemaDocument::kCheapSteps)));
+    MULLAMA_TRY(
+        spend(properties->size() * (1 + (facts.properties.size() + properties->size()) / kCheapSteps)));
     for (const auto& [name, value] : properties->items()) {
       own.insert(name);
       const auto it = std::find_if(facts.properties.begin(), facts.properties.end(),
