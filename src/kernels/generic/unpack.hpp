@@ -88,12 +88,24 @@ template <class L, int bit, int to>
 template <int k>
 struct Constant {
   static constexpr int value = k;
+  constexpr operator int() const { return k; }
 };
 template <int n, int k = 0, class Body>
 [[gnu::always_inline]] inline void repeat(Body&& body) {
   if constexpr (k < n) {
     body(Constant<k>{});
     repeat<n, k + 1>(body);
+  }
+}
+
+/// Calls body(0) to body(n - 1). Where an instruction set has registers to spare each is code of its own,
+/// whose addresses are constants; elsewhere a loop, which compilers are done with much sooner.
+template <class L, int n, class Body>
+[[gnu::always_inline]] inline void each_part(Body&& body) {
+  if constexpr (requires { L::kManyRegisters; }) {
+    repeat<n>(body);
+  } else {
+    for (int part = 0; part < n; ++part) body(part);
   }
 }
 
@@ -199,12 +211,12 @@ struct TileQ8_0 {
   [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     sink.scale(0, 0, L::half_rows(rows, 0));
     const typename L::I flip = L::splat_int(static_cast<int32_t>(0x80808080));
-    repeat<2>([&](auto h) __attribute__((always_inline)) {
-      constexpr int kHalf = decltype(h)::value;
+    each_part<L, 2>([&](auto h) __attribute__((always_inline)) {
+      const int half = h;
       typename L::I raw[4];
-      L::load_rows(rows, 2 + 16 * kHalf, raw);
+      L::load_rows(rows, 2 + 16 * half, raw);
       emit<L>(
-          sink, 0, kHalf,
+          sink, 0, half,
           raw, [&](const auto& x) __attribute__((always_inline)) { return L::xor_int(x, flip); });
     });
   }
@@ -257,14 +269,14 @@ struct TileQ2_K {
       sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(L::and_int(both, L::splat_int(15)))));
       sink.minimum(kGroup / 2, kGroup % 2, L::mul(dmin, L::to_float(L::template shr<4>(both))));
     });
-    repeat<4>([&](auto part) __attribute__((always_inline)) {
-      constexpr int kPart = decltype(part)::value;
+    each_part<L, 4>([&](auto part) __attribute__((always_inline)) {
+      const int at = part;
       I raw[4];
-      L::load_rows(rows, 16 + 16 * kPart, raw);
+      L::load_rows(rows, 16 + 16 * at, raw);
       repeat<4>([&](auto s) __attribute__((always_inline)) {
         constexpr int kPlace = decltype(s)::value;
         emit<L>(
-            sink, kPart / 2 * 4 + kPlace, kPart % 2, raw,
+            sink, at / 2 * 4 + kPlace, at % 2, raw,
             [](const auto& x) __attribute__((always_inline)) { return two_bits<L, 2 * kPlace>(x); });
       });
     });
@@ -297,21 +309,21 @@ struct TileQ3_K {
       const I scale = L::sub_int(byte_of<L, kGroup % 4>(sixes[kGroup / 4]), L::splat_int(32));
       sink.scale(kGroup / 2, kGroup % 2, L::mul(d, L::to_float(scale)));
     });
-    repeat<2>([&](auto part) __attribute__((always_inline)) {
-      constexpr int kPart = decltype(part)::value;
+    each_part<L, 2>([&](auto part) __attribute__((always_inline)) {
+      const int at = part;
       I mask[4];
-      L::load_rows(rows, 16 * kPart, mask);
+      L::load_rows(rows, 16 * at, mask);
       repeat<2>([&](auto h) __attribute__((always_inline)) {
         constexpr int kHalf = decltype(h)::value;
         I raw[4];
-        L::load_rows(rows, 32 + 32 * kHalf + 16 * kPart, raw);
+        L::load_rows(rows, 32 + 32 * kHalf + 16 * at, raw);
         repeat<4>([&](auto s) __attribute__((always_inline)) {
           constexpr int kPlace = decltype(s)::value;
           I quads[4];
           for (int j = 0; j < 4; ++j) {
             quads[j] = L::or_int(two_bits<L, 2 * kPlace>(raw[j]), one_bit<L, 4 * kHalf + kPlace, 2>(mask[j]));
           }
-          sink.half(4 * kHalf + kPlace, kPart, quads);
+          sink.half(4 * kHalf + kPlace, at, quads);
         });
       });
     });
@@ -348,15 +360,15 @@ struct TileQ4_K {
   static constexpr TileShape kShape{4, 0, 1, true, 8, sizeof(quant::BlockQ4_K)};
   [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     unpack_k_scales<L>(rows, sink);
-    repeat<8>([&](auto part) __attribute__((always_inline)) {
-      constexpr int kPart = decltype(part)::value;
-      constexpr int kBlock = kPart / 2 * 2;
+    each_part<L, 8>([&](auto part) __attribute__((always_inline)) {
+      const int at = part;
+      const int block = at / 2 * 2;
       typename L::I raw[4];
-      L::load_rows(rows, 16 + 16 * kPart, raw);
+      L::load_rows(rows, 16 + 16 * at, raw);
       emit<L>(
-          sink, kBlock, kPart % 2, raw,
+          sink, block, at % 2, raw,
           [](const auto& x) __attribute__((always_inline)) { return low_nibbles<L>(x); });
-      sink.high_nibbles(kBlock + 1, kPart % 2, raw);
+      sink.high_nibbles(block + 1, at % 2, raw);
     });
   }
 };
@@ -367,23 +379,23 @@ struct TileQ5_K {
   [[gnu::always_inline]] static inline void unpack(const SixteenRows& rows, auto& sink) {
     using I = typename L::I;
     unpack_k_scales<L>(rows, sink);
-    repeat<2>([&](auto part) __attribute__((always_inline)) {
-      constexpr int kPart = decltype(part)::value;
+    each_part<L, 2>([&](auto part) __attribute__((always_inline)) {
+      const int at = part;
       I high[4];
-      L::load_rows(rows, 16 + 16 * kPart, high);
+      L::load_rows(rows, 16 + 16 * at, high);
       repeat<4>([&](auto quarter) __attribute__((always_inline)) {
         constexpr int kQuarter = decltype(quarter)::value;
         I raw[4];
-        L::load_rows(rows, 48 + 32 * kQuarter + 16 * kPart, raw);
+        L::load_rows(rows, 48 + 32 * kQuarter + 16 * at, raw);
         I quads[4];
         for (int j = 0; j < 4; ++j) {
           quads[j] = L::or_int(low_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter, 4>(high[j]));
         }
-        sink.half(2 * kQuarter, kPart, quads);
+        sink.half(2 * kQuarter, at, quads);
         for (int j = 0; j < 4; ++j) {
           quads[j] = L::or_int(high_nibbles<L>(raw[j]), one_bit<L, 2 * kQuarter + 1, 4>(high[j]));
         }
-        sink.half(2 * kQuarter + 1, kPart, quads);
+        sink.half(2 * kQuarter + 1, at, quads);
       });
     });
   }
@@ -406,15 +418,15 @@ struct TileQ6_K {
     // Each byte of the high parts has two bits for four columns: for a low nibble, for one of the next 32
     // bytes, and for the high nibbles of both.
     const I low = L::splat_int(0x0f0f0f0f);
-    repeat<4>([&](auto piece) __attribute__((always_inline)) {
-      constexpr int kHalf = decltype(piece)::value / 2;
-      constexpr int kPart = decltype(piece)::value % 2;
+    each_part<L, 4>([&](auto part) __attribute__((always_inline)) {
+      const int half = part / 2;
+      const int at = part % 2;
       I high[4];
-      L::load_rows(rows, 128 + 32 * kHalf + 16 * kPart, high);
+      L::load_rows(rows, 128 + 32 * half + 16 * at, high);
       repeat<2>([&](auto which) __attribute__((always_inline)) {
         constexpr int kWhich = decltype(which)::value;
         I raw[4];
-        L::load_rows(rows, 64 * kHalf + 32 * kWhich + 16 * kPart, raw);
+        L::load_rows(rows, 64 * half + 32 * kWhich + 16 * at, raw);
         const I pairs = L::splat_int(kWhich == 0 ? 0x33333333 : static_cast<int32_t>(0xcccccccc));
         I quads[4];
         I rest[4];
@@ -427,8 +439,8 @@ struct TileQ6_K {
           quads[kQuad] = L::select_bits(low, raw[kQuad], first);
           rest[kQuad] = L::select_bits(low, L::template shr<4>(raw[kQuad]), second);
         });
-        sink.half(4 * kHalf + kWhich, kPart, quads);
-        sink.half(4 * kHalf + kWhich + 2, kPart, rest);
+        sink.half(4 * half + kWhich, at, quads);
+        sink.half(4 * half + kWhich + 2, at, rest);
       });
     });
   }
@@ -451,9 +463,9 @@ struct TileIQ4_XS {
       const I scale = L::sub_int(L::or_int(four, L::template shl<4>(two)), L::splat_int(32));
       sink.scale(kGroup, 0, L::mul(d, L::to_float(scale)));
     });
-    repeat<8>([&](auto g) __attribute__((always_inline)) {
-      constexpr int kGroup = decltype(g)::value;
-      unpack_lookup_block<L>(rows, 8 + 16 * kGroup, kIq4Bytes, kGroup, sink);
+    each_part<L, 8>([&](auto part) __attribute__((always_inline)) {
+      const int group = part;
+      unpack_lookup_block<L>(rows, 8 + 16 * group, kIq4Bytes, group, sink);
     });
   }
 };

@@ -326,6 +326,7 @@ struct Avx512Lanes : X86Rows {
                           _mm512_maskz_shuffle_ps(kAll, x[0], x[2], 0xdd))};
   }
 
+  static constexpr bool kManyRegisters = true;
   static constexpr int kAccumulators = 16;
   static constexpr int kDotTiles = 2;
   static constexpr int kDotColumns = 6;
