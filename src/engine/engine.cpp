@@ -38,6 +38,7 @@ struct Engine::Answering {
 struct Engine::Slot : Engine::Answering {
   bool session = false;  ///< Tokens stay when a request ends.
   bool running = false;
+  bool embedding = false;     ///< Its tokens are computed by continue_embedding().
   std::span<TokenId> tokens;  ///< Capacity n_ctx.
   uint32_t count = 0;         ///< Tokens of the sequence.
   uint32_t stored = 0;        ///< Of them in the KV cache.
@@ -211,7 +212,7 @@ Status Engine::start(Slot& slot, RequestId id, Request request, Clock::time_poin
 void Engine::admit(std::vector<Event>& events) {
   for (const auto& slot : slots_) {
     if (waiting_.empty()) return;
-    if (slot->running || slot->session) continue;
+    if (slot->running || slot->session || slot->embedding) continue;
     Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
     if (auto status = begin(*slot, next.id, std::move(next.request), next.submitted); !status) {
@@ -560,10 +561,9 @@ void Engine::finish(Slot& slot, FinishReason reason, std::optional<Error> error,
   slot.result = Finish();
 }
 
-Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows,
-                          bool embeddings, const std::function<void(size_t, std::span<const float>)>& visit) {
+/// Puts tokens behind those of a sequence that no request uses. They are not computed yet.
+Status Engine::append(Slot& slot, std::span<const TokenId> tokens) {
   MULLAMA_TRY(check(tokens));
-  Slot& slot = *slots_[slot_index];
   if (slot.running) return fail(ErrorCode::invalid_argument, "the context is already generating");
   if (tokens.empty()) return fail(ErrorCode::invalid_argument, "there are no tokens to compute");
   if (tokens.size() > shape_.n_ctx - slot.count) {
@@ -571,72 +571,87 @@ Status Engine::visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, 
                 tokens.size(), shape_.n_ctx, shape_.n_ctx - slot.count);
   }
   std::copy(tokens.begin(), tokens.end(), slot.tokens.begin() + slot.count);
-  const uint32_t first = slot.count;
   slot.count += static_cast<uint32_t>(tokens.size());
-  Status status = without_exceptions(
-      "the tokens", [&] { return compute_rows(slot_index, first, all_rows, embeddings, visit); });
+  return {};
+}
+
+Status Engine::visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
+                          const RowVisitor& visit) {
+  Slot& slot = *slots_.front();
+  const uint32_t first = slot.count;
+  MULLAMA_TRY(append(slot, tokens));
+  Status status = without_exceptions("the tokens", [&]() -> Status {
+    while (slot.stored < slot.count) MULLAMA_TRY(compute_rows(0, first, all_rows, embeddings, visit));
+    return {};
+  });
   if (status) return status;
   cancel_all_->store(false);
   truncate(slot, first);
   return status;
 }
 
-/// Computes what a sequence has that is not stored, and shows the rows from position `first` on, or the last.
+/// Computes a batch of what a sequence has that is not stored, and shows its rows from position `first` on,
+/// or the last of all.
 Status Engine::compute_rows(uint32_t slot_index, uint32_t first, bool all_rows, bool embeddings,
-                            const std::function<void(size_t, std::span<const float>)>& visit) {
+                            const RowVisitor& visit) {
   Slot& slot = *slots_[slot_index];
   const uint32_t width =
       embeddings ? model_->definition().program.embedding_width : model_->definition().program.vocabulary;
   const auto rows_at_once = static_cast<uint32_t>(output_.as<float>().size() / width);
-  while (slot.stored < slot.count) {
-    uint32_t step = std::min(slot.count - slot.stored, shape_.n_batch);
-    if (all_rows && slot.stored + step > first)
-      step = std::min(step, std::max(rows_at_once, first > slot.stored ? first - slot.stored : 0));
-    std::vector<uint32_t> wanted;
-    for (uint32_t r = 0; r < step; ++r) {
-      const uint32_t position = slot.stored + r;
-      if (all_rows ? position >= first : position + 1 == slot.count) wanted.push_back(r);
-    }
-    if (wanted.size() > rows_at_once) {
-      step -= static_cast<uint32_t>(wanted.size()) - rows_at_once;
-      wanted.resize(rows_at_once);
-    }
-    const uint32_t begin = slot.stored;
-    MULLAMA_TRY(pages_.extend(slot.pages, begin, begin + step, kv_));
-    const Chunk chunk{slot_index, step};
-    MULLAMA_TRY(run_chunks({&chunk, 1}, wanted, embeddings));
-    for (uint32_t i = 0; i < step; ++i) settle_token(slot);
-    pages_.slide_windows(slot.pages, slot.stored);
-    for (size_t i = 0; i < wanted.size(); ++i)
-      visit(begin + wanted[i] - first, output_.as<float>().subspan(i * width, width));
+  uint32_t step = std::min(slot.count - slot.stored, shape_.n_batch);
+  if (all_rows && slot.stored + step > first)
+    step = std::min(step, std::max(rows_at_once, first > slot.stored ? first - slot.stored : 0));
+  std::vector<uint32_t> wanted;
+  for (uint32_t r = 0; r < step; ++r) {
+    const uint32_t position = slot.stored + r;
+    if (all_rows ? position >= first : position + 1 == slot.count) wanted.push_back(r);
   }
+  if (wanted.size() > rows_at_once) {
+    step -= static_cast<uint32_t>(wanted.size()) - rows_at_once;
+    wanted.resize(rows_at_once);
+  }
+  const uint32_t begin = slot.stored;
+  MULLAMA_TRY(pages_.extend(slot.pages, begin, begin + step, kv_));
+  const Chunk chunk{slot_index, step};
+  MULLAMA_TRY(run_chunks({&chunk, 1}, wanted, embeddings));
+  for (uint32_t i = 0; i < step; ++i) settle_token(slot);
+  pages_.slide_windows(slot.pages, slot.stored);
+  for (size_t i = 0; i < wanted.size(); ++i)
+    visit(begin + wanted[i] - first, output_.as<float>().subspan(i * width, width));
   return {};
 }
 
-Status Engine::evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
-                                   const std::function<void(size_t, std::span<const float>)>& visit) {
+Status Engine::evaluate_in_session(std::span<const TokenId> tokens, bool all_rows, const RowVisitor& visit) {
   if (!slots_.front()->running) slots_.front()->session = true;
-  return visit_rows(0, tokens, all_rows, false, visit);
+  return visit_rows(tokens, all_rows, false, visit);
 }
 
-Status Engine::embed_in_session(std::span<const TokenId> tokens,
-                                const std::function<void(size_t, std::span<const float>)>& visit) {
+Status Engine::embed_in_session(std::span<const TokenId> tokens, const RowVisitor& visit) {
   if (slots_.front()->running) return fail(ErrorCode::invalid_argument, "the context is already generating");
   slots_.front()->session = true;
   clear_session();
-  Status status = visit_rows(0, tokens, true, true, visit);
+  Status status = visit_rows(tokens, true, true, visit);
   clear_session();
   return status;
 }
 
-Status Engine::embed(std::span<const TokenId> tokens,
-                     const std::function<void(size_t, std::span<const float>)>& visit) {
-  const auto free =
-      std::ranges::find_if(slots_, [](const auto& slot) { return !slot->running && !slot->session; });
+Result<uint32_t> Engine::begin_embedding(std::span<const TokenId> tokens) {
+  const auto free = std::ranges::find_if(
+      slots_, [](const auto& slot) { return !slot->running && !slot->session && !slot->embedding; });
   if (free == slots_.end()) return fail(ErrorCode::unavailable, "every sequence is in use");
-  Status status = visit_rows(static_cast<uint32_t>(free - slots_.begin()), tokens, true, true, visit);
-  clear(**free);
-  return status;
+  MULLAMA_TRY(append(**free, tokens));
+  (*free)->embedding = true;
+  return static_cast<uint32_t>(free - slots_.begin());
+}
+
+Result<bool> Engine::continue_embedding(uint32_t sequence, const RowVisitor& visit) {
+  MULLAMA_TRY(compute_rows(sequence, 0, true, true, visit));
+  return slots_[sequence]->stored < slots_[sequence]->count;
+}
+
+void Engine::end_embedding(uint32_t sequence) {
+  slots_[sequence]->embedding = false;
+  clear(*slots_[sequence]);
 }
 
 std::span<const TokenId> Engine::session_tokens() const {
@@ -716,8 +731,8 @@ bool Engine::idle() const {
 }
 
 size_t Engine::running() const {
-  return static_cast<size_t>(
-      std::count_if(slots_.begin(), slots_.end(), [](const auto& slot) { return slot->running; }));
+  return static_cast<size_t>(std::count_if(
+      slots_.begin(), slots_.end(), [](const auto& slot) { return slot->running || slot->embedding; }));
 }
 
 uint64_t Engine::kv_bytes_used() const {
@@ -731,7 +746,9 @@ uint64_t Engine::kv_bytes_used() const {
 std::vector<Engine::SlotView> Engine::slots() const {
   std::vector<SlotView> views;
   for (const auto& slot : slots_) {
-    views.push_back({slot->running, slot->id, slot->count, slot->stored, slot->result.generated});
+    const bool running = slot->running || slot->embedding;
+    views.push_back(
+        {running, slot->embedding ? 0 : slot->id, slot->count, slot->stored, slot->result.generated});
   }
   return views;
 }

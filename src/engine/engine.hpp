@@ -90,6 +90,9 @@ class Engine {
                                                               const ContextParams& params);
   ~Engine();
 
+  /// Called with the index of a token and what was computed for it.
+  using RowVisitor = std::function<void(size_t, std::span<const float>)>;
+
   /// Queues a request for a sequence of its own, which ends with it; its pages stay findable as a prefix of
   /// later ones.
   [[nodiscard]] Result<RequestId> submit(Request request);
@@ -99,14 +102,16 @@ class Engine {
   /// Adds tokens to the session and calls visit(index, logits) after each of the wanted ones has been
   /// computed.
   [[nodiscard]] Status evaluate_in_session(std::span<const TokenId> tokens, bool all_rows,
-                                           const std::function<void(size_t, std::span<const float>)>& visit);
+                                           const RowVisitor& visit);
   /// The final norm's row of each token, for pooling; the session is left cleared.
-  [[nodiscard]] Status embed_in_session(std::span<const TokenId> tokens,
-                                        const std::function<void(size_t, std::span<const float>)>& visit);
-  /// The same in any sequence that is free at this moment, for callers without a session; `unavailable` if
-  /// none is.
-  [[nodiscard]] Status embed(std::span<const TokenId> tokens,
-                             const std::function<void(size_t, std::span<const float>)>& visit);
+  [[nodiscard]] Status embed_in_session(std::span<const TokenId> tokens, const RowVisitor& visit);
+  /// Takes a sequence that is free at this moment for the same, and returns it; `unavailable` if none is.
+  /// Only continue_embedding() computes it, so that step() can go on with the other sequences in between.
+  [[nodiscard]] Result<uint32_t> begin_embedding(std::span<const TokenId> tokens);
+  /// Computes a batch of it and calls visit(index, row) for each of that batch's tokens. False after the
+  /// last; it stays begun, after an error too, until end_embedding().
+  [[nodiscard]] Result<bool> continue_embedding(uint32_t sequence, const RowVisitor& visit);
+  void end_embedding(uint32_t sequence);
   [[nodiscard]] std::span<const TokenId> session_tokens() const;
   /// Forgets the session's tokens from `count` on; those before keep their cells where windows allow, else
   /// all are forgotten.
@@ -205,10 +210,11 @@ class Engine {
   [[nodiscard]] uint64_t bytes_held(const SequencePages& pages) const;
   void truncate(Slot& slot, uint32_t count);
   void clear(Slot& slot);
-  Status compute_rows(uint32_t slot_index, uint32_t first, bool all_rows, bool embeddings,
-                      const std::function<void(size_t, std::span<const float>)>& visit);
-  Status visit_rows(uint32_t slot_index, std::span<const TokenId> tokens, bool all_rows, bool embeddings,
-                    const std::function<void(size_t, std::span<const float>)>& visit);
+  [[nodiscard]] Status append(Slot& slot, std::span<const TokenId> tokens);
+  [[nodiscard]] Status compute_rows(uint32_t slot_index, uint32_t first, bool all_rows, bool embeddings,
+                                    const RowVisitor& visit);
+  [[nodiscard]] Status visit_rows(std::span<const TokenId> tokens, bool all_rows, bool embeddings,
+                                  const RowVisitor& visit);
 
   std::shared_ptr<LoadedModel> model_;
   memory::Announcement announced_;

@@ -65,6 +65,7 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(std::shared_ptr<engine::
   worker->finished_ = params.finished;
   worker->release_idle_ = params.release_idle;
   worker->active_.reserve(worker->shape_.n_sequences);
+  worker->embeddings_.reserve(worker->shape_.n_sequences);
   worker->starting_.reserve(worker->shape_.n_sequences);
   // A block of the cache is a page in every group.
   uint64_t block = 0;
@@ -135,6 +136,7 @@ Result<std::vector<float>> ModelWorker::embed(std::vector<text::TokenId> tokens,
     embedded_.wait_for(lock, std::chrono::milliseconds(100));
     if (stopping_ && !embedding->done) return fail(ErrorCode::canceled, "the server is stopping");
     if (embedding->done || !client_gone || !client_gone()) continue;
+    embedding->canceled = true;
     std::erase_if(jobs_, [&](const Job& job) { return job.embedding == embedding; });
     return fail(ErrorCode::canceled, "the client has gone");
   }
@@ -174,7 +176,7 @@ void ModelWorker::publish_state() {
 }
 
 void ModelWorker::begin(Job job) {
-  if (job.embedding) return compute(*job.embedding);
+  if (job.embedding) return begin(std::move(job.embedding));
   const auto waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - job.since).count();
   auto id = engine_->submit(std::move(job.request));
   if (!id) {
@@ -189,22 +191,53 @@ void ModelWorker::begin(Job job) {
   active_.emplace_back(*id, std::move(job.answer));
 }
 
-void ModelWorker::compute(Embedding& embedding) {
-  std::vector<float> pooled;
+void ModelWorker::begin(std::shared_ptr<Embedding> embedding) {
+  auto sequence =
+      without_exceptions("an embedding", [&] { return engine_->begin_embedding(embedding->tokens); });
+  if (!sequence) return end(*embedding, tl::unexpected<Error>(std::move(sequence).error()));
+  embedding->sequence = *sequence;
+  embeddings_.push_back(std::move(embedding));
+}
+
+/// Computes a batch of the embedding whose turn it is.
+void ModelWorker::continue_embedding() {
+  if (embeddings_.empty()) return;
+  const std::shared_ptr<Embedding> embedding = embeddings_.front();
+  Result<bool> more = without_exceptions("an embedding", [&] { return compute(*embedding); });
+  if (more && *more) {
+    std::rotate(embeddings_.begin(), embeddings_.begin() + 1, embeddings_.end());
+    return;
+  }
+  embeddings_.erase(embeddings_.begin());
+  engine_->end_embedding(embedding->sequence);
+  publish_state();
+  end(*embedding, more ? Status() : tl::unexpected<Error>(std::move(more).error()));
+}
+
+/// True if there is more of it to compute.
+Result<bool> ModelWorker::compute(Embedding& embedding) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (embedding.canceled) return fail(ErrorCode::canceled, "the client has gone");
+  }
+  std::vector<float>& pooled = embedding.pooled;
   const size_t count = embedding.tokens.size();
-  const auto add = [&](size_t index, std::span<const float> row) {
+  return engine_->continue_embedding(embedding.sequence, [&](size_t index, std::span<const float> row) {
     if (pooling_ == mean) {
       pooled.resize(row.size());
       for (size_t i = 0; i < row.size(); ++i) pooled[i] += row[i] / static_cast<float>(count);
     } else if (index == (pooling_ == first ? 0 : count - 1)) {
       pooled.assign(row.begin(), row.end());
     }
-  };
-  Status status = without_exceptions("an embedding", [&] { return engine_->embed(embedding.tokens, add); });
+  });
+}
+
+/// Gives its result to who waits for it.
+void ModelWorker::end(Embedding& embedding, Status status) {
   {
     const std::lock_guard lock(mutex_);
     if (status) {
-      embedding.result = std::move(pooled);
+      embedding.result = std::move(embedding.pooled);
     } else {
       embedding.result = tl::unexpected<Error>(std::move(status).error());
     }
@@ -291,9 +324,6 @@ bool ModelWorker::take_jobs() {
 void ModelWorker::run() {
   std::vector<engine::Event> events;
   while (take_jobs()) {
-    // Embeddings first: they leave their sequences free again.
-    std::stable_partition(starting_.begin(), starting_.end(),
-                          [](const Job& job) { return job.embedding != nullptr; });
     for (Job& job : starting_) begin(std::move(job));
     starting_.clear();
     apply_cancellations();
@@ -305,6 +335,7 @@ void ModelWorker::run() {
     // First the state, so that who has seen an answer end also sees its pages free.
     publish_state();
     dispatch(events);
+    continue_embedding();
   }
   for (auto& [id, answer] : active_) answer->give(canceled_event());
   const std::lock_guard lock(mutex_);

@@ -86,8 +86,11 @@ class ModelWorker {
  private:
   struct Embedding {
     std::vector<text::TokenId> tokens;
+    std::vector<float> pooled;  // of the thread, as is `sequence`
+    uint32_t sequence = 0;
     Result<std::vector<float>> result;
     bool done = false;
+    bool canceled = false;
   };
   struct Job {
     std::shared_ptr<Answer> answer;
@@ -102,7 +105,10 @@ class ModelWorker {
   [[nodiscard]] bool take_jobs();
   void wait_for_jobs(std::unique_lock<std::mutex>& lock);
   void begin(Job job);
-  void compute(Embedding& embedding);
+  void begin(std::shared_ptr<Embedding> embedding);
+  void continue_embedding();
+  [[nodiscard]] Result<bool> compute(Embedding& embedding);
+  void end(Embedding& embedding, Status status);
   void apply_cancellations();
   void fail_newest(Error error);
   void dispatch(std::vector<engine::Event>& events);
@@ -117,8 +123,9 @@ class ModelWorker {
   std::function<void(const engine::Finish&)> finished_;
   std::optional<std::chrono::milliseconds> release_idle_;
   bool released_ = true;  // of the thread: no page was written since
-  // Of the thread; both have room for as many as run together from the start.
+  // Of the thread; all have room for as many as run together from the start.
   std::vector<std::pair<engine::RequestId, std::shared_ptr<Answer>>> active_;
+  std::vector<std::shared_ptr<Embedding>> embeddings_;  ///< The one that waits longest comes first.
   std::vector<Job> starting_;
 
   mutable std::mutex mutex_;

@@ -1,5 +1,6 @@
 """Requests together: they advance together, none changes another's text, prefixes are shared, and who leaves frees its place."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -87,6 +88,37 @@ class ThreeSequences(ServerTest):
             for a, b in zip(got[0], want[0]):
                 self.assertAlmostEqual(a, b, places=3)
         self.assertEqual(len(set(results[0::2])), 1)
+
+
+class LongEmbedding(ServerTest):
+    arguments = ("--model", MODEL, "--parallel", "2", "--ctx-size", "4096", "--batch-size", "128")
+    text = {"model": MODEL, "input": "one two three four five six seven " * 500}
+
+    def test_an_answer_beside_it_goes_on(self):
+        meanwhile = 0
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            embedding = None
+            for _ in self.server.stream("/api/generate", long_answer("Count:", 400)):
+                embedding = embedding or pool.submit(self.server.post, "/api/embed", self.text)
+                meanwhile += not embedding.done()
+            status, reply = embedding.result()
+        self.assertEqual(status, 200)
+        self.assertGreater(reply["prompt_eval_count"], 3500)
+        # One for each of its 28 batches, but for those before it began.
+        self.assertGreater(meanwhile, 14)
+
+    def test_a_client_that_leaves_ends_it(self):
+        begin = time.monotonic()
+        self.assertEqual(self.server.post("/api/embed", self.text)[0], 200)
+        whole = time.monotonic() - begin
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
+        connection.request("POST", "/api/embed", json.dumps({**self.text, "input": "Another. " + self.text["input"]}))
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 1, 5))
+        connection.close()
+        begin = time.monotonic()
+        self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 0, 20))
+        self.assertLess(time.monotonic() - begin, whole / 2)
+        self.assertEqual(self.server.running()["kv_bytes_used"], 0)
 
 
 class SmallQueue(ServerTest):
