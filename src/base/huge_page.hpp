@@ -15,8 +15,8 @@ inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 /// Collects what is appended to a file up to the next multiple of a huge page: file systems that can (ext4
 /// since Linux 6.16, XFS) keep in huge pages what is written in such pieces, and whoever maps the file then
-/// has huge pages too. A mapped model decodes up to a third faster so than from small ones. Holds at most one
-/// huge page.
+/// has huge pages too. A mapped model decodes up to a third faster so than from small ones. Holds one huge
+/// page from the first byte it collects, of which small files touch little.
 class HugePageBuffer {
  public:
   /// Hands whole pieces to write(bytes); `position` is where in the file `bytes` come.
@@ -31,8 +31,7 @@ class HugePageBuffer {
         MULLAMA_TRY(write(part));
         continue;
       }
-      const size_t needed = bytes_.size() + part.size();
-      if (needed > bytes_.capacity()) bytes_.reserve(std::min(kHugePageBytes, 2 * needed));
+      bytes_.reserve(kHugePageBytes);
       bytes_.insert(bytes_.end(), part.begin(), part.end());
       if (part.size() == room) MULLAMA_TRY(flush(write));
     }

@@ -123,7 +123,7 @@ class Engine {
 
   /// Ends a request at the next step. Thread-safe.
   void cancel(RequestId request);
-  /// Ends all requests, interrupting a running step. Thread-safe.
+  /// Ends all requests, interrupting a running step or an embedding's batch. Thread-safe.
   void cancel_all() noexcept { cancel_all_->store(true); }
   /// What cancel_all() sets: it outlives the engine for whoever may cancel while a session moves to another.
   using CancelFlag = std::shared_ptr<std::atomic<bool>>;

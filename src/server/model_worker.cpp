@@ -216,10 +216,6 @@ void ModelWorker::continue_embedding() {
 
 /// True if there is more of it to compute.
 Result<bool> ModelWorker::compute(Embedding& embedding) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (embedding.canceled) return fail(ErrorCode::canceled, "the client has gone");
-  }
   std::vector<float>& pooled = embedding.pooled;
   const size_t count = embedding.tokens.size();
   return engine_->continue_embedding(embedding.sequence, [&](size_t index, std::span<const float> row) {
@@ -246,10 +242,14 @@ void ModelWorker::end(Embedding& embedding, Status status) {
   embedded_.notify_all();
 }
 
-/// Tells the engine of answers that nobody wants any more. What memory is too short for now is told before
-/// the next step.
+/// Ends embeddings and tells the engine of answers that nobody wants any more. What memory is too short for
+/// now is told before the next step.
 void ModelWorker::apply_cancellations() {
   const std::lock_guard lock(mutex_);
+  std::erase_if(embeddings_, [&](const std::shared_ptr<Embedding>& embedding) {
+    if (embedding->canceled) engine_->end_embedding(embedding->sequence);
+    return embedding->canceled;
+  });
   for (const auto& [id, answer] : active_) {
     if (!answer->canceled_) continue;
     try {
@@ -311,7 +311,9 @@ bool ModelWorker::take_jobs() {
   if (engine_->idle()) wait_for_jobs(lock);
   if (stopping_) return false;
   released_ = false;
-  size_t free = shape_.n_sequences - engine_->running();
+  // After a step that failed, requests may still wait for their sequences.
+  size_t free =
+      shape_.n_sequences - std::min<size_t>(shape_.n_sequences, engine_->running() + engine_->waiting());
   while (free > 0 && !jobs_.empty()) {
     starting_.push_back(std::move(jobs_.front()));
     jobs_.pop_front();

@@ -78,7 +78,7 @@ class ModelWorker {
     uint64_t pages_evicted = 0;
     std::vector<engine::Engine::SlotView> slots;
   };
-  /// As after the last step.
+  /// As after the last step or embedding.
   [[nodiscard]] State state() const;
   [[nodiscard]] const engine::ContextShape& shape() const { return shape_; }
   [[nodiscard]] uint64_t cache_limit() const { return cache_limit_; }

@@ -63,6 +63,7 @@ Status TinyModel::write(const std::filesystem::path& path) const {
   writer.set(key("rope.dimension_count"), head_dim);
   const bool gemma = architecture == "gemma3";
   if (gemma) writer.set(key("attention.sliding_window"), window);
+  if (pooling) writer.set(key("pooling_type"), *pooling);
   writer.set("tokenizer.ggml.model", "llama");
   std::vector<std::string_view> texts(vocabulary.texts.begin(), vocabulary.texts.end());
   writer.set("tokenizer.ggml.tokens", std::span<const std::string_view>(texts));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "base/result.hpp"
@@ -22,7 +23,8 @@ struct TinyModel {
   uint32_t window = 64;
   gguf::TensorType type = gguf::TensorType::Q8_0;
   uint64_t seed = 1;
-  std::string chat_template;  ///< Empty: the file has none.
+  std::string chat_template;        ///< Empty: the file has none.
+  std::optional<uint32_t> pooling;  ///< `pooling_type`: 1 mean, 2 first, 3 last.
 
   [[nodiscard]] Status write(const std::filesystem::path& path) const;
 };

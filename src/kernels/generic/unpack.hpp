@@ -98,8 +98,8 @@ template <int n, int k = 0, class Body>
   }
 }
 
-/// Calls body(0) to body(n - 1). Where an instruction set has registers to spare each is code of its own,
-/// whose addresses are constants; elsewhere a loop, which compilers are done with much sooner.
+/// Calls body(0) to body(n - 1). For lanes with kManyRegisters each is code of its own, whose addresses are
+/// constants; elsewhere it is a loop, which compilers are done with much sooner.
 template <class L, int n, class Body>
 [[gnu::always_inline]] inline void each_part(Body&& body) {
   if constexpr (requires { L::kManyRegisters; }) {
