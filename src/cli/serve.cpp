@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <memory>
@@ -14,7 +15,7 @@ namespace mullama::cli {
 namespace {
 
 /// A line of the log, with the time in front where nobody watches it come.
-void log_line(const std::string& line) {
+void log_line(server::LogLevel level, const std::string& line) {
   std::string time;
   if (!is_terminal(stderr)) {
     const std::time_t now = std::time(nullptr);
@@ -23,7 +24,13 @@ void log_line(const std::string& line) {
     time = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z ", parts.tm_year + 1900, parts.tm_mon + 1,
                        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
   }
-  write_note(time + printable(line) + "\n");
+  const char* const kind = level == server::LogLevel::error     ? "Error: "
+                           : level == server::LogLevel::warning ? "Warning: "
+                                                                : "";
+  // What clients write into it must not look like a line of its own.
+  std::string text = printable(line);
+  std::ranges::replace(text, '\n', ' ');
+  write_note(time + kind + text + "\n");
 }
 
 /// The words of our command line behind "serve", for a restart.
@@ -81,6 +88,14 @@ void add_serve(CLI::App& app, Action& action) {
       "  MULLAMA_KV_CACHE_TYPE, OLLAMA_KV_CACHE_TYPE    --kv-cache-type\n"
       "  MULLAMA_MEMORY_BUDGET                          --memory-budget\n"
       "  MULLAMA_GPU_LAYERS                             --gpu-layers\n"
+      "  MULLAMA_LOG_LEVEL                              error, warn, info or debug, which is --verbose; "
+      "default "
+      "info\n"
+      "  OLLAMA_DEBUG                                   --verbose\n"
+      "  OLLAMA_LOAD_TIMEOUT                            How long a model waits for others to make room; "
+      "default "
+      "5m\n"
+      "  OLLAMA_FLASH_ATTENTION                         Needs no setting: attention always computes so\n"
       "  HF_TOKEN, HF_ENDPOINT                          For models of Hugging Face, as its own tools read "
       "them");
   command->callback([arguments, &action] { action = [arguments] { return run_server(*arguments); }; });

@@ -41,6 +41,38 @@ std::vector<std::string> words(std::string_view text) {
   return out;
 }
 
+Result<server::LogLevel> log_level(bool verbose) {
+  using enum server::LogLevel;
+  if (verbose) return debug;
+  const std::string text = environment("MULLAMA_LOG_LEVEL");
+  if (text.empty()) {
+    const std::string theirs = environment("OLLAMA_DEBUG");
+    return theirs.empty() || theirs == "0" || theirs == "false" ? info : debug;
+  }
+  constexpr std::pair<std::string_view, server::LogLevel> kLevels[] = {
+      {"error", error}, {"warn", warning}, {"warning", warning}, {"info", info}, {"debug", debug}};
+  for (const auto& [name, level] : kLevels) {
+    if (text == name) return level;
+  }
+  return fail(ErrorCode::invalid_argument,
+              "the environment variable MULLAMA_LOG_LEVEL holds '{}'; it may be error, warn, info or debug",
+              text);
+}
+
+/// How long a model waits for room, as Ollama's variable says: 0 and less are forever.
+Result<std::chrono::seconds> load_timeout(std::chrono::seconds missing) {
+  const std::string text = environment("OLLAMA_LOAD_TIMEOUT");
+  if (text.empty()) return missing;
+  const auto time = server::KeepAlive::parse(text);
+  if (!time) {
+    return fail(ErrorCode::invalid_argument,
+                "the environment variable OLLAMA_LOAD_TIMEOUT takes a time such as 5m, not '{}'", text);
+  }
+  const auto after = time->after > std::chrono::nanoseconds(0) ? time->after : server::KeepAlive::kForever;
+  return std::chrono::ceil<std::chrono::seconds>(
+      std::min(after, std::chrono::nanoseconds(std::chrono::years(100))));
+}
+
 /// The keys of a file, one a line. Nobody else may be able to read it.
 Result<std::vector<std::string>> keys_of(const std::string& path) {
   struct stat info {};
@@ -163,7 +195,10 @@ void add_serve_options(CLI::App& command, ServeArguments& arguments) {
   command
       .add_flag("--allow-open", arguments.allow_open, "Listen beyond this machine although there is no key")
       ->group(group);
-  command.add_flag("-v,--verbose", arguments.verbose, "Log every request")->group(group);
+  command
+      .add_flag("-v,--verbose", arguments.verbose,
+                "Log every request (MULLAMA_LOG_LEVEL=debug, OLLAMA_DEBUG)")
+      ->group(group);
   command.add_flag("--as-daemon", arguments.as_daemon)->group("");
   add_engine_options(command, arguments.engine);
 }
@@ -185,13 +220,14 @@ Result<server::ServeOptions> resolve(const ServeArguments& arguments) {
   for (std::string& origin : words(first_environment({"MULLAMA_ORIGINS", "OLLAMA_ORIGINS"})))
     options.origins.push_back(std::move(origin));
   options.allow_open = arguments.allow_open;
-  options.log_requests = arguments.verbose;
+  MULLAMA_ASSIGN(options.log_level, log_level(arguments.verbose));
 
   MULLAMA_ASSIGN(options.parallel, number_or(arguments.parallel, "OLLAMA_NUM_PARALLEL", kDefaultParallel));
   if (options.parallel == 0 || options.parallel > 256)
     return fail(ErrorCode::invalid_argument, "the number of answers at once must be between 1 and 256");
   server::ServiceSettings& service = options.service;
   MULLAMA_ASSIGN(service.max_queue, number_or(arguments.max_queue, "OLLAMA_MAX_QUEUE", kDefaultQueue));
+  MULLAMA_ASSIGN(service.load_timeout, load_timeout(service.load_timeout));
   MULLAMA_ASSIGN(service.max_models, number_or(arguments.max_models, "OLLAMA_MAX_LOADED_MODELS", 0));
   const std::string keep =
       arguments.keep_alive.empty() ? environment("OLLAMA_KEEP_ALIVE") : arguments.keep_alive;

@@ -66,6 +66,11 @@ Result<std::unique_ptr<Generation>> LocalService::generate(GenerationRequest req
   };
   auto lease = pool_.acquire({request.model, request.num_ctx, request.keep_alive, request.client_gone});
   if (!lease) return refuse(lease.error());
+  if (!request.unknown_options.empty()) {
+    pool_.log(LogLevel::warning,
+              fmt::format("a request to {} has options that are not known and were ignored: {}",
+                          (*lease)->name, fmt::join(request.unknown_options, ", ")));
+  }
   auto prepared = prepare_request(**lease, request);
   if (!prepared) return refuse(prepared.error());
   auto generation = std::make_unique<LocalGeneration>(std::move(*lease), std::move(request.client_gone),

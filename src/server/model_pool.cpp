@@ -100,8 +100,8 @@ ModelPool::~ModelPool() {
   janitor_.reset();
 }
 
-void ModelPool::log(const std::string& line) const {
-  if (settings_.log) settings_.log(line);
+void ModelPool::log(LogLevel level, const std::string& line) const {
+  if (settings_.log) settings_.log(level, line);
 }
 
 Result<store::StoredModel> ModelPool::find(const std::string& name) const {
@@ -169,7 +169,7 @@ void ModelPool::depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std:
   ++departing_;
   lock.unlock();
   try {
-    log(fmt::format("unloading {}", entry->name));
+    log(LogLevel::info, fmt::format("unloading {}", entry->name));
   } catch (const std::bad_alloc&) {
     // Unloading is what helps now; it does without its line in the log.
   }
@@ -221,7 +221,8 @@ Status ModelPool::fit(Candidate& candidate) const {
   candidate.settings.context = *fitted;
   candidate.asked_context = asked.n_ctx > fitted->n_ctx ? asked.n_ctx : 0;
   MULLAMA_TRY(plan_as_set(candidate));
-  log(fmt::format("chose --ctx-size {} {} for {}{}", fitted->n_ctx,
+  log(LogLevel::info,
+      fmt::format("chose --ctx-size {} {} for {}{}", fitted->n_ctx,
                   engine::kv_type_flags(fitted->key_type, fitted->value_type), candidate.name,
                   candidate.asked_context == 0
                       ? ""
@@ -268,12 +269,12 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) {
   entry->plan = std::move(candidate.plan);
   entry->asked_context = candidate.asked_context;
   candidate.file = gguf::File();  // its header would be in memory twice
-  candidate.settings.load.warn = [this](const std::string& line) { log("Warning: " + line); };
+  candidate.settings.load.warn = [this](const std::string& line) { log(LogLevel::warning, line); };
   MULLAMA_ASSIGN(entry->model,
                  engine::LoadedModel::load(entry->stored.weights, candidate.settings.load, ledger_));
   MULLAMA_ASSIGN(auto answering,
                  store::answering_template(entry->stored, entry->texts, entry->model->file()));
-  if (!answering.warning.empty()) log("Warning: " + answering.warning);
+  if (!answering.warning.empty()) log(LogLevel::warning, answering.warning);
   entry->chat = std::move(answering.chat);
   entry->constraints = make_constraint_source(entry->model);
   WorkerParams params;
@@ -283,9 +284,9 @@ Result<std::shared_ptr<LoadedEntry>> ModelPool::load(Candidate candidate) {
   params.release_idle = settings_.release_idle;
   params.finished = [this, name = entry->name](const engine::Finish& finish) { receipts_.add(name, finish); };
   MULLAMA_ASSIGN(entry->worker, ModelWorker::start(entry->model, params));
-  log(fmt::format("loaded {} in {:.0f} ms: {} sequences of {} tokens, {}", entry->name,
-                  seconds_since(start) * 1e3, entry->plan.shape.n_sequences, entry->plan.shape.n_ctx,
-                  format_bytes(entry->plan.total())));
+  log(LogLevel::info, fmt::format("loaded {} in {:.0f} ms: {} sequences of {} tokens, {}", entry->name,
+                                  seconds_since(start) * 1e3, entry->plan.shape.n_sequences,
+                                  entry->plan.shape.n_ctx, format_bytes(entry->plan.total())));
   return entry;
 }
 

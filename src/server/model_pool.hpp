@@ -13,6 +13,7 @@
 #include "engine/fit.hpp"
 #include "engine/loaded_model.hpp"
 #include "memory/ledger.hpp"
+#include "server/log.hpp"
 #include "server/model_worker.hpp"
 #include "server/receipts.hpp"
 #include "server/service.hpp"
@@ -44,8 +45,9 @@ struct ServiceSettings {
   /// Context and KV type are what fits: into what other models leave, or else into what it takes to unload
   /// those that nobody uses. What was chosen is logged.
   bool fit = false;
-  std::chrono::seconds load_timeout{300};  ///< For other models' requests to end where their room is needed.
-  std::function<void(const std::string&)> log;
+  /// For other models' requests to end where their room is needed.
+  std::chrono::seconds load_timeout{300};
+  Log log;
 };
 
 /// A model in memory and what serves it. What is constant after loading is free to read.
@@ -123,6 +125,7 @@ class ModelPool {
   [[nodiscard]] const ServiceSettings& settings() const { return settings_; }
   [[nodiscard]] memory::Ledger& ledger() { return ledger_; }
   [[nodiscard]] const ReceiptLog& receipts() const { return receipts_; }
+  void log(LogLevel level, const std::string& line) const;
 
  private:
   using Clock = LoadedEntry::Clock;
@@ -145,8 +148,6 @@ class ModelPool {
   void depart(std::shared_ptr<LoadedEntry> entry, std::unique_lock<std::mutex>& lock);
   [[nodiscard]] std::optional<Clock::time_point> expiry(const LoadedEntry& entry) const;
   void expire();
-  void log(const std::string& line) const;
-
   ServiceSettings settings_;
   const store::Store& store_;
   memory::Ledger ledger_;

@@ -222,6 +222,8 @@ Status read_options(const Json& body, GenerationRequest& request) {
       sampling::SamplerParams probe;
       MULLAMA_TRY(sampling::set(probe, name, parameter));
       request.options.emplace_back(name, std::move(parameter));
+    } else if (request.unknown_options.size() < GenerationRequest::kNamedUnknownOptions) {
+      request.unknown_options.push_back(name.substr(0, GenerationRequest::kNamedOptionBytes));
     }
   }
   return {};

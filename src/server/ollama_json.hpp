@@ -35,7 +35,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] sampling::SamplerParams default_sampler();
 
 /// Reads `options` into a request: sampling parameters, num_ctx, num_predict, stop. A wrong type is
-/// `option "x" must be of type integer`; unknown options are ignored.
+/// `option "x" must be of type integer`; unknown options are named in the log.
 [[nodiscard]] Status read_options(const Json& body, GenerationRequest& request);
 /// `num_ctx` alone, for requests that generate nothing.
 [[nodiscard]] Result<std::optional<uint32_t>> context_option(const Json& body);

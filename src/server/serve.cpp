@@ -39,8 +39,7 @@ class SignalWatch {
  public:
   static constexpr size_t kStackBytes = Stack::kSmall;
 
-  SignalWatch(const SignalMask& mask, HttpServer& server, std::chrono::seconds drain_time,
-              std::function<void(const std::string&)> log)
+  SignalWatch(const SignalMask& mask, HttpServer& server, std::chrono::seconds drain_time, Log log)
       : signals_(mask.signals()), server_(server), drain_time_(drain_time), log_(std::move(log)) {}
   ~SignalWatch() {
     ended_.store(true);
@@ -66,7 +65,7 @@ class SignalWatch {
       // A terminal that goes away is no reason to stop serving others.
       const bool asked = signal == SIGTERM || signal == SIGINT;
       if (asked && !end) {
-        log_("stopping: answers under way may end; a second signal cuts them off");
+        log_(LogLevel::info, "stopping: answers under way may end; a second signal cuts them off");
         end = std::chrono::steady_clock::now() + drain_time_;
         server_.drain();
       } else if (asked || (end && std::chrono::steady_clock::now() > *end)) {
@@ -78,7 +77,7 @@ class SignalWatch {
   sigset_t signals_;
   HttpServer& server_;
   std::chrono::seconds drain_time_;
-  std::function<void(const std::string&)> log_;
+  Log log_;
   std::atomic<bool> ended_{false};
   std::optional<StackThread> thread_;
 };
@@ -107,8 +106,8 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   MULLAMA_TRY(check_exposure(options));
   memory::keep_heap_small();
   const SignalMask mask;
-  const auto log = [&](const std::string& line) {
-    if (options.log) options.log(line);
+  const auto log = [&](LogLevel level, const std::string& line) {
+    if (options.log && level <= options.log_level) options.log(level, line);
   };
   options.service.log = log;
   AccessRules access;
@@ -131,11 +130,11 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   add_anthropic_routes(router, service);
   add_native_routes(router, state);
   const auto log_request = [&](const HttpLogEntry& entry) {
-    log(fmt::format("{} {} {} {} {:.1f} ms", entry.remote, entry.method, entry.path, entry.status,
-                    entry.seconds * 1e3));
+    log(LogLevel::debug, fmt::format("{} {} {} {} {:.1f} ms", entry.remote, entry.method, entry.path,
+                                     entry.status, entry.seconds * 1e3));
   };
   std::function<void(const HttpLogEntry&)> request_log;
-  if (options.log_requests) request_log = log_request;
+  if (options.log_level == LogLevel::debug) request_log = log_request;
   MULLAMA_ASSIGN(const auto server,
                  HttpServer::bind(options.host, options.port, std::move(router), std::move(access),
                                   options.limits, service.ledger(), request_log));
@@ -148,10 +147,10 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   for (const auto& [name, source] : models) {
     MULLAMA_TRY(service.load(name, options.keep_models, std::nullopt));
   }
-  log(fmt::format("listening on {}:{}", options.host, server->port()));
+  log(LogLevel::info, fmt::format("listening on {}:{}", options.host, server->port()));
   if (options.ready) MULLAMA_TRY(options.ready(server->port()));
   server->serve();
-  log("stopped");
+  log(LogLevel::info, "stopped");
   return {};
 }
 

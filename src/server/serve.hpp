@@ -24,9 +24,9 @@ struct ServeOptions {
   ServiceSettings service;
   KeepAlive keep_models{KeepAlive::kForever};  ///< Of the models that are loaded at the start.
   uint32_t parallel = 1;
-  bool log_requests = false;
+  LogLevel log_level = LogLevel::info;   ///< debug: each request, too.
   std::chrono::seconds drain_time{300};  ///< For answers under way after the first signal.
-  std::function<void(const std::string&)> log;
+  Log log;                               ///< Gets the lines up to log_level.
   /// Called once with the port when connections are accepted.
   std::function<Status(uint16_t)> ready;
 };

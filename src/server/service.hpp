@@ -71,6 +71,11 @@ struct GenerationRequest {
   sampling::SamplerParams sampler;
   /// Sampling parameters that the client set, by their names in sampling/parameter_table.hpp.
   std::vector<std::pair<std::string, sampling::ParameterValue>> options;
+  /// Names of options that mean nothing here, for the log: at most kNamedUnknownOptions, cut to
+  /// kNamedOptionBytes.
+  std::vector<std::string> unknown_options;
+  static constexpr size_t kNamedUnknownOptions = 8;
+  static constexpr size_t kNamedOptionBytes = 64;
   std::optional<int32_t> max_tokens;  ///< -1: until the end or a full context; none: the model's own choice.
   std::vector<std::string> stop;      ///< Beside those of the model's parameters.
   OutputFormat format;

@@ -36,7 +36,7 @@ class MemoryStatus : public ::testing::Test {
       settings_.models.emplace_back(std::string(name) + ":latest", path.string());
     }
     settings_.keep_alive.after = KeepAlive::kForever;
-    settings_.log = [this](const std::string& line) {
+    settings_.log = [this](LogLevel, const std::string& line) {
       const std::lock_guard lock(log_mutex_);
       log_ += line + "\n";
     };

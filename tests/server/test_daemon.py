@@ -11,6 +11,8 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 from support import BINARY, MODEL, MODELS, Server, clean_environment, in_threads
 
@@ -242,6 +244,39 @@ class Daemon(unittest.TestCase):
         self.assertEqual(json.loads(self.run_program("daemon", "status", "--json").stdout)["models"][0]["parallel"], 2)
         self.assertEqual(self.run_program("daemon", "stop").stdout, "Daemon stopped.\n")
         self.assertIn("No daemon is running", self.run_program("daemon", "stop").stdout)
+
+    def logged(self, **variables):
+        """What a daemon logs that answers one request with an option it does not know."""
+        self.environment.update(variables)
+        started = self.run_program("daemon", "start", "--port", "0", "--model", MODEL, "--ctx-size", "256")
+        self.assertEqual(started.returncode, 0, started.stderr)
+        try:
+            status = json.loads(self.run_program("daemon", "status", "--json").stdout)
+            body = {"model": MODEL, "prompt": "x", "stream": False, "options": {"num_predict": 1, "odd": 1}}
+            with urllib.request.urlopen(f"http://{status['address']}/api/generate", json.dumps(body).encode(), timeout=60) as reply:
+                self.assertEqual(reply.status, 200)
+            with self.assertRaises(urllib.error.HTTPError):  # a path cannot begin a line of the log
+                urllib.request.urlopen(f"http://{status['address']}/%0Aforged", timeout=60)
+        finally:
+            self.run_program("daemon", "stop")
+            log = self.run_program("daemon", "logs").stdout
+            for name in variables:
+                del self.environment[name]
+            (self.folder / "state" / "daemon.log").unlink()
+        self.assertNotIn("\nforged", log)
+        return ["listening on" in log, "Warning:" in log, "POST /api/generate 200" in log]
+
+    def test_the_environment_says_what_is_logged(self):
+        self.assertEqual(self.logged(), [True, True, False])
+        self.assertEqual(self.logged(MULLAMA_LOG_LEVEL="debug"), [True, True, True])
+        self.assertEqual(self.logged(OLLAMA_DEBUG="1"), [True, True, True])
+        self.assertEqual(self.logged(OLLAMA_DEBUG="1", MULLAMA_LOG_LEVEL="warn"), [False, True, False])
+        self.assertEqual(self.logged(MULLAMA_LOG_LEVEL="error"), [False, False, False])
+        for name, value in (("MULLAMA_LOG_LEVEL", "loud"), ("OLLAMA_LOAD_TIMEOUT", "soon")):
+            done = subprocess.run([BINARY, "serve", "--port", "0"], env={**self.environment, name: value}, capture_output=True,
+                                  encoding="utf-8", timeout=60, check=False, stdin=subprocess.DEVNULL)
+            self.assertEqual(done.returncode, 4)
+            self.assertRegex(done.stderr, rf"^Error: the environment variable {name} .*'{value}'")
 
     def test_kill_9_then_start_works(self):
         self.assertEqual(self.run_program("daemon", "start", "--port", "0").returncode, 0)

@@ -125,9 +125,16 @@ class Answers(ServerTest):
                 got, reply = self.server.post(path, body)
                 self.assertEqual((got, reply["error"]), (status, words))
 
-    def test_unknown_options_are_ignored(self):
-        self.assertEqual(self.server.post("/api/generate", {"model": MODEL, "prompt": "x", "stream": False,
-                                                            "options": {"no_such_option": 1, "num_predict": 1}})[0], 200)
+    def test_unknown_options_are_ignored_and_logged(self):
+        options = {"no_such_option": 1, "num_predict": 1, "sp\nlit\x1b[31m": 2, "l" * 100: 3, **{f"other{i}": i for i in range(20)}}
+        self.assertEqual(self.server.post("/api/generate", {"model": MODEL, "prompt": "x", "stream": False, "options": options})[0], 200)
+        (line,) = [line for line in self.server.log().splitlines() if "no_such_option" in line]
+        self.assertRegex(line, rf"Warning: a request to {MODEL} has options that are not known and were ignored: no_such_option, sp lit\[31m, ")
+        self.assertIn("l" * 64 + ",", line)
+        self.assertNotIn("l" * 65, line)
+        self.assertNotIn("\x1b", line)
+        # A request cannot fill the log.
+        self.assertTrue(line.endswith("other4"), line)
 
     def test_prompt_beyond_the_context_is_refused_not_cut(self):
         status, reply = self.server.post("/api/generate", {"model": MODEL, "prompt": "word " * 300, "options": {"num_ctx": 128}})
