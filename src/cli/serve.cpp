@@ -56,6 +56,11 @@ Result<int> run_server(const ServeArguments& arguments) {
   }
   MULLAMA_ASSIGN(server::ServeOptions options, resolve(arguments));
   options.log = log_line;
+  if (switched_off("OLLAMA_FLASH_ATTENTION") && options.log_level >= server::LogLevel::warning) {
+    log_line(server::LogLevel::warning,
+             "OLLAMA_FLASH_ATTENTION cannot be switched off: attention always computes without holding all "
+             "scores");
+  }
   options.ready = [&, host = options.host](uint16_t port) -> Status {
     if (!lock) return {};
     return lock->publish({::getpid(), host, port, own_words()});
@@ -95,7 +100,7 @@ void add_serve(CLI::App& app, Action& action) {
       "  OLLAMA_LOAD_TIMEOUT                            How long a model waits for others to make room; "
       "default "
       "5m\n"
-      "  OLLAMA_FLASH_ATTENTION                         Needs no setting: attention always computes so\n"
+      "  OLLAMA_FLASH_ATTENTION                         Always on\n"
       "  HF_TOKEN, HF_ENDPOINT                          For models of Hugging Face, as its own tools read "
       "them");
   command->callback([arguments, &action] { action = [arguments] { return run_server(*arguments); }; });

@@ -46,8 +46,7 @@ Result<server::LogLevel> log_level(bool verbose) {
   if (verbose) return debug;
   const std::string text = environment("MULLAMA_LOG_LEVEL");
   if (text.empty()) {
-    const std::string theirs = environment("OLLAMA_DEBUG");
-    return theirs.empty() || theirs == "0" || theirs == "false" ? info : debug;
+    return environment("OLLAMA_DEBUG").empty() || switched_off("OLLAMA_DEBUG") ? info : debug;
   }
   constexpr std::pair<std::string_view, server::LogLevel> kLevels[] = {
       {"error", error}, {"warn", warning}, {"warning", warning}, {"info", info}, {"debug", debug}};
@@ -201,6 +200,11 @@ void add_serve_options(CLI::App& command, ServeArguments& arguments) {
       ->group(group);
   command.add_flag("--as-daemon", arguments.as_daemon)->group("");
   add_engine_options(command, arguments.engine);
+}
+
+bool switched_off(const char* variable) {
+  const std::string text = environment(variable);
+  return text == "0" || text == "false";
 }
 
 Result<server::ServeOptions> resolve(const ServeArguments& arguments) {

@@ -35,6 +35,9 @@ struct ServeArguments {
 
 void add_serve_options(CLI::App& command, ServeArguments& arguments);
 
+/// Whether an environment variable says no.
+[[nodiscard]] bool switched_off(const char* variable);
+
 /// Flags, then environment, then defaults. Fetches models of --model that are known and not there yet.
 [[nodiscard]] Result<server::ServeOptions> resolve(const ServeArguments& arguments);
 

@@ -86,7 +86,8 @@ class Samples(GuideTest):
         self.assertEqual(line, f'mullama run {NAME} "Hello!"')
         before = sorted(self.folder.rglob("*"))
         # The answer is drawn at random: a rare one does not end by itself, and a note says what ended it.
-        self.answer(line, r"(Note: the context of 4096 tokens is full, so the answer was cut\.[^\n]*\n)?")
+        self.environment["MULLAMA_CONTEXT_SIZE"] = "512"
+        self.answer(line, r"(Note: the context of 512 tokens is full, so the answer was cut\.[^\n]*\n)?")
         self.assertEqual(sorted(self.folder.rglob("*")), before)
         # Nothing is made up where the name means nothing.
         (self.models / "aliases.json").unlink()

@@ -272,6 +272,8 @@ class Daemon(unittest.TestCase):
         self.assertEqual(self.logged(OLLAMA_DEBUG="1"), [True, True, True])
         self.assertEqual(self.logged(OLLAMA_DEBUG="1", MULLAMA_LOG_LEVEL="warn"), [False, True, False])
         self.assertEqual(self.logged(MULLAMA_LOG_LEVEL="error"), [False, False, False])
+        with Server(OLLAMA_FLASH_ATTENTION="0") as server:
+            self.assertIn("Warning: OLLAMA_FLASH_ATTENTION cannot be switched off", server.log())
         for name, value in (("MULLAMA_LOG_LEVEL", "loud"), ("OLLAMA_LOAD_TIMEOUT", "soon")):
             done = subprocess.run([BINARY, "serve", "--port", "0"], env={**self.environment, name: value}, capture_output=True,
                                   encoding="utf-8", timeout=60, check=False, stdin=subprocess.DEVNULL)
