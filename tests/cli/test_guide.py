@@ -128,7 +128,7 @@ class Samples(GuideTest):
                 self.assertIsNone(shell.poll())
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.02)
-            question = {"model": NAME, "prompt": "Hello!", "stream": False, "options": {"num_predict": 4}}
+            question = {"model": NAME, "prompt": "Hello!", "stream": False, "options": {"num_predict": 4, "temperature": 0}}
             self.assertEqual(self.request(f"http://{address[1]}/api/generate", question)["eval_count"], 4)
             memory = self.request(f"http://{address[1]}/memory")
             (model,) = memory["models"]
