@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/huge_page.hpp"
 #include "server/generation.hpp"
 #include "store/answering.hpp"
 
@@ -77,6 +78,11 @@ Result<std::unique_ptr<Generation>> LocalService::generate(GenerationRequest req
                                                       counters_, folders_, since);
   if (Status queued = generation->submit(std::move(*prepared)); !queued) return refuse(queued.error());
   return generation;
+}
+
+Result<memory::Reservation> LocalService::reserve_file_buffer() {
+  return memory::Reservation::make(pool_.ledger(), memory::Pool::staging, kHugePageBytes,
+                                   "what a file of the store gets next");
 }
 
 Result<Embeddings> LocalService::embed(EmbedRequest request) {

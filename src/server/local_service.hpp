@@ -48,6 +48,7 @@ class LocalService final : public Service {
   Status unload(const std::string& model) override;
   std::string default_model() override { return pool_.default_model(); }
   const store::Store& store() override { return store_; }
+  Result<memory::Reservation> reserve_file_buffer() override;
   std::string for_clients(std::string message) const override {
     return folders_.replace_in(std::move(message));
   }

@@ -29,9 +29,13 @@ Json progress_line(const store::Progress& progress) {
 
 /// Long work on the store, told as lines or, without a stream, at its end.
 Result<HttpReply> tell(Service& service, bool stream, const HttpRequest& http,
-                       std::function<Status(const store::PullOptions&)> work) {
+                       std::function<Status(const store::PullOptions&)> write) {
   store::PullOptions options;
   options.canceled = http.client_gone;
+  auto work = [&service, write = std::move(write)](const store::PullOptions& told) -> Status {
+    MULLAMA_ASSIGN(const memory::Reservation buffer, service.reserve_file_buffer());
+    return write(told);
+  };
   if (!stream) {
     MULLAMA_TRY(work(options));
     return HttpReply::json({{"status", "success"}});
@@ -187,6 +191,7 @@ Result<HttpReply> send_blob(Service& service, HttpRequest& http) {
     MULLAMA_TRY(http.read_body([](std::string_view) { return Status(); }));
     return HttpReply::text("");
   }
+  MULLAMA_ASSIGN(const memory::Reservation buffer, service.reserve_file_buffer());
   MULLAMA_TRY(store::make_folder(service.store().staging_path()));
   MULLAMA_TRY(store::make_folder(target.parent_path()));
   static std::atomic<uint64_t> number{0};

@@ -247,6 +247,8 @@ class Service {
   [[nodiscard]] virtual std::string default_model() = 0;
 
   [[nodiscard]] virtual const store::Store& store() = 0;
+  /// For what a file of the store holds back while it is written; one file is written at a time.
+  [[nodiscard]] virtual Result<memory::Reservation> reserve_file_buffer() = 0;
   /// An error's message as clients may read it: without the folders of this machine.
   [[nodiscard]] virtual std::string for_clients(std::string message) const { return message; }
 };

@@ -11,6 +11,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "base/huge_page.hpp"
 #include "base/without_exceptions.hpp"
 #include "memory/fault.hpp"
 #include "memory/reservation.hpp"
@@ -19,6 +20,7 @@
 #include "server/local_service.hpp"
 #include "server/native_routes.hpp"
 #include "server/routes.hpp"
+#include "store/digest.hpp"
 #include "support/failing_heap.hpp"
 #include "support/tiny_model.hpp"
 
@@ -266,6 +268,21 @@ class MemoryFailure : public ::testing::Test {
   std::unique_ptr<HttpProtocol> protocol_;
   std::unique_ptr<std::optional<Wire>> wire_;
 };
+
+TEST_F(MemoryFailure, TheBufferOfAnUploadIsReserved) {
+  const std::string request =
+      fmt::format("POST /api/blobs/sha256:{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nGGUF",
+                  store::sha256("GGUF").hex());
+  const uint64_t held = ledger_.usage().total(kHost);
+  ledger_.set_budget(kHost, held + kHugePageBytes - 1);
+  bool whole = false;
+  const std::string refused(answer(request));
+  EXPECT_GE(status_of(refused), 500) << refused;
+  EXPECT_TRUE(is_error_of("/api/blobs", body_of(refused, whole))) << refused;
+  ledger_.set_budget(kHost, held + kHugePageBytes);
+  EXPECT_EQ(status_of(answer(request)), 201) << wire_->value().output();
+  EXPECT_EQ(ledger_.usage().total(kHost), held);
+}
 
 Result<std::string> MemoryFailure::ask(Question question, bool unload) {
   std::optional<KeepAlive> keep;

@@ -64,6 +64,7 @@ class ScriptedService : public Service {
   Status unload(const std::string&) override { return {}; }
   std::string default_model() override { return "m"; }
   const store::Store& store() override { return store_; }
+  Result<memory::Reservation> reserve_file_buffer() override { return memory::Reservation(); }
 
  private:
   store::Store store_{store::StoreFolders{}};
