@@ -422,7 +422,8 @@ TEST_F(MemoryRows, G26_TotalAllocatedIsWhatTheProcessGrewBy) {
   context.evaluate(some_tokens(1024));
   const MemoryInfo info = context.memory_info();
   ASSERT_TRUE(before);
-  const double grown = static_cast<double>(info.residency.resident - before->process.resident);
+  const double grown =
+      static_cast<double>(info.residency.resident) - static_cast<double>(before->process.resident);
   std::printf("total allocated %lu, grown by %.0f\n", static_cast<unsigned long>(info.total_allocated),
               grown);
   EXPECT_NEAR(grown, static_cast<double>(info.total_allocated), 0.05 * grown);

@@ -20,6 +20,12 @@ using memory::kHost;
 using memory::Pool;
 using test::TinyModel;
 
+/// Bytes by which the process's resident memory grew; negative where the allocator, a sanitizer or the
+/// system took pages back between the two measurements.
+int64_t resident_growth(const memory::ProcessMemory& before, const memory::ProcessMemory& after) {
+  return static_cast<int64_t>(after.process.resident) - static_cast<int64_t>(before.process.resident);
+}
+
 Request request_of(uint32_t first, int32_t max_tokens = 12) {
   Request request;
   for (uint32_t i = 0; i < 40; ++i) request.prompt.push_back(static_cast<TokenId>(3 + (first + i * 7) % 60));
@@ -187,8 +193,7 @@ TEST_F(Survival, LoadingAndUnloadingAHundredTimesGivesEverythingBack) {
     for (int i = 0; i < 100; ++i) cycle();
     const auto after = memory::measure_process(ledger);
     ASSERT_TRUE(before && after);
-    const auto drift =
-        static_cast<int64_t>(after->process.resident) - static_cast<int64_t>(before->process.resident);
+    const int64_t drift = resident_growth(*before, *after);
     std::printf("mmap %d: %ld bytes of drift over 100 cycles\n", use_mmap, static_cast<long>(drift));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     EXPECT_LT(drift, 1 << 20);
@@ -257,7 +262,7 @@ TEST_F(Survival, IdleLongContextCostsLittle) {
   ASSERT_TRUE(before && after);
   EXPECT_GT(ledger.usage().in(kHost, Pool::kv), uint64_t{10} << 20);
   EXPECT_EQ(after->in(Pool::kv).resident, 0u);
-  EXPECT_LT(after->process.resident - before->process.resident, uint64_t{2} << 20);
+  EXPECT_LT(resident_growth(*before, *after), int64_t{2} << 20);
 }
 
 // N22: no file mapping is left, and the weights are anonymous memory of our own.
@@ -349,7 +354,7 @@ TEST(RealModel, GrowthBeyondTheLedgerIsSmall) {
         static_cast<unsigned long>(after->remainder.heap - before->remainder.heap),
         static_cast<unsigned long>(after->remainder.code - before->remainder.code));
     std::printf("mmap %d: RSS grew by %ld, the ledger holds %lu\n", use_mmap,
-                static_cast<long>(after->process.resident) - static_cast<long>(before->process.resident),
+                static_cast<long>(resident_growth(*before, *after)),
                 static_cast<unsigned long>(ledger.usage().total(kHost)));
     EXPECT_EQ(ledger.usage().unaccounted(kHost), 0u);
     EXPECT_EQ(after->process.resident, resident + after->remainder.total());
@@ -367,7 +372,7 @@ TEST(RealModel, ThreeContextsAndAnIdleLongOne) {
   std::vector<std::unique_ptr<Engine>> contexts;
   std::vector<TokenId> tokens(2048);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(3 + i * 7 % 1000);
-  std::vector<uint64_t> resident;
+  std::vector<memory::ProcessMemory> measured;
   for (int i = 0; i < 3; ++i) {
     auto engine = Engine::create(*model, params);
     ASSERT_TRUE(engine) << engine.error().message;
@@ -375,7 +380,7 @@ TEST(RealModel, ThreeContextsAndAnIdleLongOne) {
     contexts.push_back(std::move(*engine));
     const auto memory = memory::measure_process(ledger);
     ASSERT_TRUE(memory);
-    resident.push_back(memory->process.resident);
+    measured.push_back(*memory);
   }
   const auto plan = plan_run((*model)->file(), (*model)->definition(), {}, params);
   ASSERT_TRUE(plan);
@@ -384,13 +389,11 @@ TEST(RealModel, ThreeContextsAndAnIdleLongOne) {
   EXPECT_EQ(usage.in(kHost, Pool::weights_mapped), plan->in(Pool::weights_mapped));
   EXPECT_EQ(usage.in(kHost, Pool::kv), 3 * plan->in(Pool::kv));
   EXPECT_EQ(usage.in(kHost, Pool::scratch), plan->in(Pool::scratch));
-  std::printf("KV %lu each; RSS grew by %lu with the second context and %lu with the third\n",
-              static_cast<unsigned long>(plan->in(Pool::kv)),
-              static_cast<unsigned long>(resident[1] - resident[0]),
-              static_cast<unsigned long>(resident[2] - resident[1]));
   for (int i = 1; i < 3; ++i) {
-    EXPECT_NEAR(static_cast<double>(resident[i] - resident[i - 1]), static_cast<double>(plan->in(Pool::kv)),
-                2.0 * (1 << 20));
+    const int64_t growth = resident_growth(measured[i - 1], measured[i]);
+    std::printf("KV %lu each; RSS grew by %ld with context %d\n",
+                static_cast<unsigned long>(plan->in(Pool::kv)), static_cast<long>(growth), i + 1);
+    EXPECT_NEAR(static_cast<double>(growth), static_cast<double>(plan->in(Pool::kv)), 2.0 * (1 << 20));
   }
   ContextParams idle = params;
   idle.n_ctx = 131072;
@@ -398,10 +401,10 @@ TEST(RealModel, ThreeContextsAndAnIdleLongOne) {
   ASSERT_TRUE(long_one) << long_one.error().message;
   const auto memory = memory::measure_process(ledger);
   ASSERT_TRUE(memory);
+  const int64_t growth = resident_growth(measured.back(), *memory);
   std::printf("an idle context of 128k: %lu of KV reserved, RSS grew by %ld\n",
-              static_cast<unsigned long>((*long_one)->shape().kv_bytes),
-              static_cast<long>(memory->process.resident) - static_cast<long>(resident[2]));
-  EXPECT_LT(memory->process.resident, resident[2] + (uint64_t{2} << 20));
+              static_cast<unsigned long>((*long_one)->shape().kv_bytes), static_cast<long>(growth));
+  EXPECT_LT(growth, int64_t{2} << 20);
 }
 
 // M5
@@ -414,8 +417,7 @@ TEST(RealModel, LoadingAndUnloadingGivesEverythingBack) {
   for (int i = 0; i < 100; ++i) cycle();
   const auto after = memory::measure_process(ledger);
   ASSERT_TRUE(before && after);
-  const auto drift =
-      static_cast<int64_t>(after->process.resident) - static_cast<int64_t>(before->process.resident);
+  const int64_t drift = resident_growth(*before, *after);
   std::printf("%ld bytes of drift over 100 cycles\n", static_cast<long>(drift));
   EXPECT_LT(drift, 1 << 20);
 }
