@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -36,16 +37,20 @@ class Server:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([BINARY, "serve", "--port", "0", *map(str, arguments)], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env=self.environment)
-        deadline = time.monotonic() + 120
-        self.port = None
-        while self.port is None:
+        try:
+            self.port = self._wait_for_port(time.monotonic() + 120)
+        except RuntimeError:
+            self.stop()
+            raise
+
+    def _wait_for_port(self, deadline):
+        while True:
             log = self.log()
-            if "listening on" in log:
-                self.port = int(log.split("listening on ")[1].split()[0].rsplit(":", 1)[1])
-            elif self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the server did not start: " + log)
-            else:
-                time.sleep(0.02)
+            if listening := re.search(r"listening on \S+:(\d+)\s", log):
+                return int(listening[1])
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the server did not start: " + self.log())
+            time.sleep(0.02)
 
     def log(self):
         return self.log_path.read_text(errors="replace")
