@@ -1,6 +1,6 @@
 // What has gone wrong in other programs that read GGUF files, each row as a test named after it.
 
-#include <chrono>
+#include <ctime>
 #include <gtest/gtest.h>
 #include <random>
 #include <sys/resource.h>
@@ -90,10 +90,10 @@ TEST(Threats, HugeArraysAreReadInLinearTime) {
   const uint64_t count = 1'000'000;
   for (uint64_t i = 0; i < count; ++i) strings += GgufBytes::text("");
   const std::string text = GgufBytes().array("tokens", ValueType::string, count, strings).str();
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();
   const auto file = File::parse(bytes_of(text), "t.gguf");
   ASSERT_TRUE(file) << file.error().message;
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  EXPECT_LT(std::clock() - begin, 2 * CLOCKS_PER_SEC);
   EXPECT_EQ(file->find("tokens")->count(), count);
 }
 

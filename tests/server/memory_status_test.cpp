@@ -160,8 +160,11 @@ TEST_F(MemoryStatus, TheLastReceiptsAreKeptAndNoMore) {
 
 // Whoever leaves has a receipt, too.
 TEST_F(MemoryStatus, ACanceledRequestLeavesItsReceipt) {
+  // Seconds of writing: whoever leaves after the first token leaves before the last one, however busy the
+  // machine is.
+  context_.n_ctx = 8192;
   {
-    auto generation = service().generate(request("the and", 400));
+    auto generation = service().generate(request("the and", 8000));
     ASSERT_TRUE(generation);
     ASSERT_TRUE((*generation)->next());
   }
@@ -199,9 +202,12 @@ uint64_t resident_kv(const Json& status) {
 TEST_F(MemoryStatus, IdlePagesGoBackAfterTheirTimeAndAnswersGoOn) {
   settings_.release_idle = std::chrono::milliseconds(50);
   const Summary first = ask(request(long_text(60, 0), 8));
-  ASSERT_TRUE(wait_until([&] { return resident_kv(memory()) == 0; }));
-  EXPECT_EQ(memory()["models"][0]["prompt_cache_bytes"], 0u);
-  EXPECT_EQ(memory()["models"][0]["kv_bytes_used"], 0u);
+  // The pages go back before the model tells that it uses none.
+  ASSERT_TRUE(wait_until([&] {
+    const Json status = memory();
+    return resident_kv(status) == 0 && status["models"][0]["prompt_cache_bytes"] == 0u &&
+           status["models"][0]["kv_bytes_used"] == 0u;
+  }));
   // Not an eviction: nobody needed the place.
   EXPECT_EQ(memory()["models"][0]["pages_evicted"], 0u);
   const Summary again = ask(request(long_text(60, 0), 8));
@@ -364,8 +370,7 @@ TEST_F(Stacks, EveryConnectionsStackIsInPlanAndLedger) {
     EXPECT_EQ(ledger_.usage().unaccounted(kHost), 0u);
   }
   connections.clear();
-  EXPECT_TRUE(wait_until([&] { return held() == kKept * one; }));
-  EXPECT_EQ(ledger_.usage().unaccounted(kHost), 0u);
+  EXPECT_TRUE(wait_until([&] { return held() == kKept * one && ledger_.usage().unaccounted(kHost) == 0u; }));
   // Those that are kept serve again.
   for (int i = 0; i < 30; ++i) EXPECT_EQ(Connection(server_->port()).ask(), 200);
   EXPECT_TRUE(wait_until([&] { return held() == kKept * one; }));
