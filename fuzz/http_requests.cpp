@@ -83,6 +83,13 @@ struct Server {
     server::add_state_routes(router, state);
     limits.body_bytes = 1 << 16;
   }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  /// What requests have created goes with the process: another one may have its number.
+  ~Server() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
+  }
 
   static server::ServiceSettings settings() {
     server::ServiceSettings out;
