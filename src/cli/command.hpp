@@ -19,6 +19,7 @@ void add_create(CLI::App& app, Action& action);
 void add_cp(CLI::App& app, Action& action);
 void add_rm(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
+void add_embed(CLI::App& app, Action& action);
 void add_render(CLI::App& app, Action& action);
 void add_serve(CLI::App& app, Action& action);
 void add_daemon(CLI::App& app, Action& action);

@@ -28,6 +28,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_cp(app, action);
   add_rm(app, action);
   add_tokenize(app, action);
+  add_embed(app, action);
   add_render(app, action);
   add_serve(app, action);
   add_daemon(app, action);

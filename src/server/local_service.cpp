@@ -1,9 +1,9 @@
 #include "server/local_service.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/huge_page.hpp"
+#include "engine/embedding.hpp"
 #include "server/generation.hpp"
 #include "store/answering.hpp"
 
@@ -27,18 +27,6 @@ Result<std::vector<TokenId>> tokens_of(const text::Tokenizer& tokenizer, const E
   if (input.ids.empty()) return tokenizer.encode(input.text, {true, false});
   MULLAMA_TRY(check_ids(tokenizer, input.ids));
   return input.ids;
-}
-
-/// Length 1, after a cut to the first dimensions.
-Status normalize(std::vector<float>& vector, std::optional<uint32_t> dimensions) {
-  if (dimensions && *dimensions > 0 && *dimensions < vector.size()) vector.resize(*dimensions);
-  double square = 0;
-  for (const float value : vector) square += static_cast<double>(value) * value;
-  if (!std::isfinite(square))
-    return fail(ErrorCode::internal, "the model's embedding holds values that are not numbers");
-  const double scale = square > 0 ? 1 / std::sqrt(square) : 0;
-  for (float& value : vector) value = static_cast<float>(value * scale);
-  return {};
 }
 
 }  // namespace
@@ -111,7 +99,9 @@ Result<Embeddings> LocalService::embed(EmbedRequest request) {
     }
     out.prompt_tokens += static_cast<uint32_t>(tokens.size());
     MULLAMA_ASSIGN(std::vector<float> vector, lease->worker->embed(std::move(tokens), request.client_gone));
-    MULLAMA_TRY(normalize(vector, request.dimensions));
+    engine::cut_embedding(vector, request.dimensions);
+    MULLAMA_TRY(engine::check_embedding(vector));
+    engine::normalize_embedding(vector);
     out.vectors.push_back(std::move(vector));
   }
   counters_.prompt_tokens += out.prompt_tokens;

@@ -11,7 +11,7 @@ from support import BINARY, ProgramTest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMANDS = [
-    "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "render", "serve", "daemon", "ps", "stop", "plan", "quantize",
+    "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "embed", "render", "serve", "daemon", "ps", "stop", "plan", "quantize",
     "perplexity", "kv-quality", "bench", "completions",
 ]
 DAEMON_COMMANDS = ["start", "stop", "restart", "status", "logs"]
