@@ -193,6 +193,7 @@ void add_daemon(CLI::App& app, Action& action) {
       "Examples:\n"
       "  mullama daemon start --model smollm2:135m --parallel 3\n"
       "  mullama daemon status\n"
+      "  mullama daemon load smollm2:135m --keep-alive 1h\n"
       "  mullama daemon logs -n 50 -f\n"
       "  mullama daemon restart\n"
       "  mullama daemon stop");
@@ -239,6 +240,37 @@ void add_daemon(CLI::App& app, Action& action) {
       "  mullama daemon status --json | jq .pools\n"
       "\nExit codes: 0 a daemon answers, 2 none does.");
   status_command->callback([&action, as_json] { action = [as_json] { return daemon_status(*as_json); }; });
+
+  CLI::App* ping_command = command->add_subcommand("ping", "Tell how soon the daemon answers");
+  ping_command->footer(
+      "Examples:\n"
+      "  mullama daemon ping\n"
+      "\nExit codes: 0 it answers, 2 it does not.");
+  ping_command->callback([&action] { action = [] { return ping_daemon(); }; });
+
+  CLI::App* load_command = command->add_subcommand("load", "Load a model before it is asked for");
+  const auto loaded = std::make_shared<std::string>();
+  const auto keep_alive = std::make_shared<std::string>();
+  load_command->add_option("MODEL", *loaded, "A name, or one that --model gave a file")->required();
+  load_command->add_option(
+      "--keep-alive,--keepalive", *keep_alive,
+      "How long it stays unused: 5m, 1h30m, seconds, -1 for always; default the daemon's own");
+  load_command->footer(
+      "Examples:\n"
+      "  mullama daemon load smollm2:135m\n"
+      "  mullama daemon load smollm2:135m --keep-alive 1h");
+  load_command->callback([&action, loaded, keep_alive] {
+    action = [loaded, keep_alive] { return load_model(*loaded, *keep_alive); };
+  });
+
+  CLI::App* unload_command =
+      command->add_subcommand("unload", "Take a model out of the daemon's memory, as `mullama stop MODEL`");
+  const auto unloaded = std::make_shared<std::string>();
+  unload_command->add_option("MODEL", *unloaded, "A model that is loaded")->required();
+  unload_command->footer(
+      "Examples:\n"
+      "  mullama daemon unload smollm2:135m");
+  unload_command->callback([&action, unloaded] { action = [unloaded] { return unload_model(*unloaded); }; });
 
   CLI::App* logs_command = command->add_subcommand("logs", "Print the daemon's log");
   const auto lines = std::make_shared<size_t>(100);

@@ -1,5 +1,6 @@
 #include "cli/daemon_status.hpp"
 
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -8,7 +9,9 @@
 #include "cli/daemon_state.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/format.hpp"
+#include "cli/spinner.hpp"
 #include "cli/terminal.hpp"
+#include "server/service.hpp"
 
 namespace mullama::cli {
 
@@ -102,9 +105,10 @@ std::string describe(const Json& report, const server::DaemonAddress& address) {
 }
 
 /// What the daemon says; without one the program ends with its own exit code for that.
-Result<Json> ask(const std::string& path, const std::string& body = {}) {
+Result<Json> ask(const std::string& path, const std::string& body = {},
+                 std::chrono::seconds patience = std::chrono::seconds(10)) {
   MULLAMA_ASSIGN(const auto address, daemon_address());
-  auto reply = server::ask_daemon(address, path, body);
+  auto reply = server::ask_daemon(address, path, body, patience);
   if (!reply && reply.error().unreachable) throw DaemonUnreachable(reply.error().message);
   MULLAMA_TRY(reply);
   return std::move(*reply);
@@ -157,6 +161,27 @@ Result<int> daemon_status(bool as_json) {
   } catch (const Json::exception&) {
     return fail(ErrorCode::unavailable, "what answers at {} is not a daemon of this version", address.text());
   }
+}
+
+Result<int> ping_daemon() {
+  MULLAMA_ASSIGN(const auto address, daemon_address());
+  const auto since = std::chrono::steady_clock::now();
+  MULLAMA_TRY(ask("/health"));
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - since;
+  write_out(fmt::format("The daemon at {} answers in {:.1f} ms.\n", address.text(), took.count()));
+  return kOk;
+}
+
+Result<int> load_model(const std::string& name, const std::string& keep_alive) {
+  Json body = {{"model", name}, {"stream", false}};
+  if (!keep_alive.empty()) {
+    MULLAMA_TRY(server::KeepAlive::parse(keep_alive));
+    body["keep_alive"] = keep_alive;
+  }
+  const Spinner spinner("loading " + name, false);
+  // Longer than a server lets a model wait for room.
+  MULLAMA_TRY(ask("/api/generate", body.dump(), std::chrono::minutes(20)));
+  return kOk;
 }
 
 Result<int> unload_model(const std::string& name) {

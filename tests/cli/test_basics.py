@@ -14,7 +14,7 @@ COMMANDS = [
     "run", "show", "list", "pull", "create", "cp", "rm", "tokenize", "embed", "render", "serve", "daemon", "ps", "stop", "plan", "quantize",
     "perplexity", "kv-quality", "bench", "completions",
 ]
-DAEMON_COMMANDS = ["start", "stop", "restart", "status", "logs"]
+DAEMON_COMMANDS = ["start", "stop", "restart", "status", "ping", "load", "unload", "logs"]
 VARIABLE = r"(?:MULLAMA|OLLAMA|HF)_[A-Z_]+"
 
 

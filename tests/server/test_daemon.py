@@ -213,7 +213,7 @@ class Daemon(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("No daemon is running", done.stdout)
         self.assertFalse(json.loads(self.run_program("daemon", "status", "--json").stdout)["running"])
-        for words in (("ps",), ("stop", MODEL)):
+        for words in (("ps",), ("stop", MODEL), ("daemon", "ping"), ("daemon", "load", MODEL), ("daemon", "unload", MODEL)):
             done = self.run_program(*words)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertRegex(done.stderr, r"^Error: .*mullama daemon start\n$")
@@ -236,6 +236,13 @@ class Daemon(unittest.TestCase):
         self.assertIn(MODEL, self.run_program("ps").stdout)
         self.assertEqual(self.run_program("stop", MODEL).returncode, 0)
         self.assertNotIn(MODEL, self.run_program("ps").stdout)
+        self.assertRegex(self.run_program("daemon", "ping").stdout, r"^The daemon at \S+ answers in [0-9.]+ ms\.\n$")
+        self.assertEqual(self.run_program("daemon", "load", MODEL, "--keep-alive", "2h").returncode, 0)
+        self.assertRegex(self.run_program("ps").stdout, rf"(?m)^{MODEL} .* (2 hours|1[0-9]{{2}} minutes) from now$")
+        self.assertEqual(self.run_program("daemon", "unload", MODEL).returncode, 0)
+        self.assertNotIn(MODEL, self.run_program("ps").stdout)
+        self.assertEqual(self.run_program("daemon", "load", MODEL, "--keep-alive", "soon").returncode, 4)
+        self.assertEqual(self.run_program("daemon", "load", "nosuch").returncode, 3)
         self.assertIn("listening on", self.run_program("daemon", "logs").stdout)
 
         before = self.pid()
