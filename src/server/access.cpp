@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <array>
 #include <netinet/in.h>
 #include <strings.h>
 
@@ -60,10 +61,12 @@ std::string_view shown_key(const HttpRequest& request) {
   return request.header("X-Api-Key");
 }
 
-/// What anyone may ask: whether the server is there.
+/// What anyone may ask: whether the server is there, and the page, which asks for a key by itself.
 bool is_public(const HttpRequest& request) {
+  constexpr std::array<std::string_view, 6> kPaths = {"/",    "/health",       "/ui",
+                                                      "/ui/", "/ui/style.css", "/ui/page.js"};
   return (request.method == "GET" || request.method == "HEAD") &&
-         (request.path == "/" || request.path == "/health");
+         std::ranges::find(kPaths, request.path) != kPaths.end();
 }
 
 }  // namespace

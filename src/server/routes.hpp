@@ -10,4 +10,7 @@ void add_ollama_routes(Router& router, Service& service);
 void add_openai_routes(Router& router, Service& service);
 void add_anthropic_routes(Router& router, Service& service);
 
+/// A page for browsers at /ui/, which talks with models and shows the memory they take.
+void add_page_routes(Router& router);
+
 }  // namespace mullama::server

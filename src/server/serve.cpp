@@ -129,6 +129,7 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   add_openai_routes(router, service);
   add_anthropic_routes(router, service);
   add_native_routes(router, state);
+  add_page_routes(router);
   const auto log_request = [&](const HttpLogEntry& entry) {
     log(LogLevel::debug, fmt::format("{} {} {} {} {:.1f} ms", entry.remote, entry.method, entry.path,
                                      entry.status, entry.seconds * 1e3));
@@ -148,6 +149,9 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
     MULLAMA_TRY(service.load(name, options.keep_models, std::nullopt));
   }
   log(LogLevel::info, fmt::format("listening on {}:{}", options.host, server->port()));
+  const bool six = options.host.find(':') != std::string::npos && !options.host.starts_with('[');
+  log(LogLevel::info, fmt::format("a page for browsers is at http://{}{}{}:{}/ui/", six ? "[" : "",
+                                  options.host, six ? "]" : "", server->port()));
   if (options.ready) MULLAMA_TRY(options.ready(server->port()));
   server->serve();
   log(LogLevel::info, "stopped");

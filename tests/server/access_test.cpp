@@ -55,9 +55,17 @@ TEST(Access, OneOfTheKeysIsWanted) {
   EXPECT_FALSE(rules.check(request("/api/tags", {{"X-API-Key", "first"}})));
   // The health of the server is no secret, but only to look at.
   EXPECT_EQ(rules.check(request("/health", {}))->status, 401);
-  HttpRequest look = request("/health", {});
-  look.method = "GET";
-  EXPECT_FALSE(rules.check(look));
+  EXPECT_EQ(rules.check(request("/ui/", {}))->status, 401);
+  for (const char* path : {"/health", "/", "/ui", "/ui/", "/ui/page.js", "/ui/style.css"}) {
+    HttpRequest look = request(path, {});
+    look.method = "GET";
+    EXPECT_FALSE(rules.check(look)) << path;
+  }
+  for (const char* path : {"/memory", "/ui/..", "/ui/../api/tags", "/ui/other", "//", "/healthy"}) {
+    HttpRequest look = request(path, {});
+    look.method = "GET";
+    EXPECT_EQ(rules.check(look)->status, 401) << path;
+  }
 }
 
 TEST(Access, LoopbackIsToldFromTheRest) {

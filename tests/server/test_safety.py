@@ -43,6 +43,15 @@ class Requests(ServerTest):
         self.assertEqual((status, headers.get("Access-Control-Allow-Origin")), (200, "http://localhost:3000"))
         self.assertEqual(self.server.request("POST", "/api/show", {"model": MODEL}, headers={"Sec-Fetch-Site": "cross-site"})[0], 403)
 
+    def test_the_page_runs_its_own_file_alone_and_loads_nothing_from_elsewhere(self):
+        self.assertEqual(self.server.request("GET", "/ui")[0], 308)
+        for path, kind in (("/ui/", "text/html"), ("/ui/page.js", "text/javascript"), ("/ui/style.css", "text/css")):
+            status, headers, body = self.server.request("GET", path)
+            self.assertEqual((status, headers["Content-Type"].split(";")[0], headers["X-Content-Type-Options"]), (200, kind, "nosniff"))
+            policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+            self.assertEqual((policy["default-src"], policy["script-src"], policy["frame-ancestors"]), ("'none'", "'self'", "'none'"))
+            self.assertNotRegex(body, rb"(?i)https?://|<script>|\son\w+=|style=|innerHTML|eval\(")
+
     def test_cve_2024_37032_a_digest_cannot_leave_the_store(self):
         for digest in ("sha256:../../../../tmp/x", "sha256:" + "0" * 63, "sha256:" + "g" * 64, "..%2f..%2fx", "sha256-" + "0" * 63 + "/"):
             with self.subTest(digest):

@@ -3,7 +3,7 @@
 
     run_clients.py BUILD_FOLDER SUITE...
 
-Suites: ollama.mjs, openai.mjs, anthropic.mjs, langchain.mjs, ai.mjs (npm, pinned in package.json), ollama, openai, anthropic,
+Suites: ollama.mjs, openai.mjs, anthropic.mjs, langchain.mjs, ai.mjs, page.mjs (npm, pinned in package.json), ollama, openai, anthropic,
 litellm (PyPI, pinned below). They are installed into the build folder once. MULLAMA_BINARY and MULLAMA_MODELS_DIR say what is served. Exit
 code 77 if the packages or the model cannot be had.
 """
