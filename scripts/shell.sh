@@ -13,3 +13,14 @@ quietly() {
   fi
   rm -f "$log"
 }
+
+# What reaches the network may fail for a moment: three tries, 10 and 20 seconds apart.
+again() {
+  local pause
+  for pause in 10 20; do
+    if "$@"; then return 0; fi
+    echo "Trying again in $pause seconds: $*" >&2
+    sleep "$pause"
+  done
+  "$@"
+}

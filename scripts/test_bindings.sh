@@ -41,7 +41,7 @@ export MULLAMA_TEST_TINY=$work/tiny.gguf MULLAMA_TEST_SCENARIO=$work/scenario.tx
 if [ -z "${MULLAMA_TEST_MODEL:-}" ]; then
   export MULLAMA_MODELS_DIR=${MULLAMA_MODELS_DIR:-$build/models}
   if ! "$build/bin/mullama" show smollm2:135m >/dev/null 2>&1 && [ -z "${MULLAMA_TEST_OFFLINE:-}" ]; then
-    "$build/bin/mullama" pull smollm2:135m >/dev/null || echo "smollm2:135m could not be had: tests that need it are skipped"
+    again "$build/bin/mullama" pull smollm2:135m >/dev/null || echo "smollm2:135m could not be had: tests that need it are skipped"
   fi
   MULLAMA_TEST_MODEL=$(python3 scripts/model_file.py "$MULLAMA_MODELS_DIR" smollm2 135m)
   export MULLAMA_TEST_MODEL
@@ -49,14 +49,16 @@ fi
 
 python_part() {
   section "Python: build"
-  if [ ! -x "$work/venv/bin/python" ]; then
+  # Its Python is there before its packages are.
+  if [ ! -f "$work/venv/complete" ]; then
     install_missing python3 python3-venv python3-dev
     python3 -m venv "$work/venv"
-    quietly "$work/venv/bin/pip" install numpy pytest mypy
+    again quietly "$work/venv/bin/pip" install numpy pytest mypy
+    touch "$work/venv/complete"
   fi
   # What pip install ./bindings/python does, with a look at the wheel on the way.
   rm -rf "$work/wheel"
-  quietly "$work/venv/bin/pip" wheel --no-deps -w "$work/wheel" ./bindings/python
+  again quietly "$work/venv/bin/pip" wheel --no-deps -w "$work/wheel" ./bindings/python
   python3 scripts/check_package.py "$work"/wheel/*.whl
   quietly "$work/venv/bin/pip" install --force-reinstall --no-deps "$work"/wheel/*.whl
   section "Python: tests"
@@ -71,12 +73,12 @@ node_part() {
   at_least "$(node --version | tr -d v)" 18.0.0 || too_old "Node 18" "$(node --version)"
   section "Node: build"
   mkdir -p "$work/node"
-  (cd "$work/node" && quietly npm init -y && quietly npm install --no-audit --no-fund "$root/bindings/node")
+  (cd "$work/node" && quietly npm init -y && again quietly npm install --no-audit --no-fund "$root/bindings/node")
   section "Node: tests"
   (cd bindings/node && npm test)
   section "Node: types"
   if [ ! -d "$work/typescript/node_modules/typescript" ]; then
-    quietly npm install --no-audit --no-fund --prefix "$work/typescript" typescript@5 @types/node@20
+    again quietly npm install --no-audit --no-fund --prefix "$work/typescript" typescript@5 @types/node@20
   fi
   "$work/typescript/node_modules/.bin/tsc" --noEmit --strict --target es2022 --module nodenext --moduleResolution nodenext \
     --typeRoots "$work/typescript/node_modules/@types" bindings/node/test/types.ts
@@ -93,7 +95,7 @@ rust_part() {
   at_least "$(rustc --version | cut -d' ' -f2)" 1.71.0 || too_old "Rust 1.71" "$(rustc --version)"
   section "Rust: build and tests"
   export CARGO_TARGET_DIR=$work/rust
-  (cd bindings/rust && cargo test --quiet)
+  (cd bindings/rust && again quietly cargo fetch && cargo test --quiet)
   # The bindings in the repository are what bindgen makes of the header.
   if command -v bindgen >/dev/null; then
     bindings/rust/mullama-sys/generate.sh "$work/bindings.rs"
