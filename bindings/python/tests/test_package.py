@@ -71,7 +71,13 @@ def test_asyncio_keeps_its_loop_turning(tiny):
                 await asyncio.sleep(0)
 
         ticking = asyncio.ensure_future(tick())
-        text = await context.generate_async("abc", 100, **GREEDY)
+        # A busy machine may take one answer's time from the loop; what holds the loop up shows beside every answer.
+        for _ in range(5):
+            context.clear()
+            ticks = 0
+            text = await context.generate_async("abc", 100, **GREEDY)
+            if ticks > 5:
+                break
         assert ticks > 5
         ticking.cancel()
         context.clear()
@@ -83,13 +89,15 @@ def test_asyncio_keeps_its_loop_turning(tiny):
 
 def test_cancelling_a_task_stops_its_answer(tiny):
     async def main():
-        context = Context(tiny, ContextParams(n_ctx=2048))
+        # The whole answer would take many seconds.
+        context = Context(tiny, ContextParams(n_ctx=16384))
         task = asyncio.ensure_future(context.generate_async("abc", **GREEDY))
-        await asyncio.sleep(0.1)
+        while context.token_count < 10 and not task.done():
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert 0 < context.token_count < 2048
+        assert 0 < context.token_count < 16384
         context.clear()
         assert await context.generate_async("abc", 3, **GREEDY) is not None
 
@@ -100,16 +108,32 @@ def test_cancelling_a_task_stops_its_answer(tiny):
 def test_ctrl_c_stops_a_generation(real_path, phase):
     context = Context(Model.load(real_path), ContextParams(n_ctx=4096, n_batch=4096))
     prompt = [1] * 4000 if phase == "prompt" else "Once upon a time"
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    # A prompt's tokens are counted as soon as their work begins, an answer's once they are there.
+    begun, most = (4000, 4000) if phase == "prompt" else (20, 4095)
+    over = threading.Event()
+    sent = []
+
+    def interrupt():
+        while context.token_count < begun:
+            if over.wait(0.01):
+                return
+        if not over.wait(0.1):
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
     # A shell that starts tests in the background has them ignore the signal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer.start()
-    started = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            context.generate(prompt, **GREEDY)
-        assert time.monotonic() - started < 5
-        timer.join()
+            interrupter.start()
+            try:
+                context.generate(prompt, **GREEDY)
+            finally:
+                over.set()
+                interrupter.join()
+        assert time.monotonic() - sent[0] < 4.5
+        assert context.token_count <= most
     finally:
         signal.signal(signal.SIGINT, before)
     context.clear()
@@ -132,18 +156,20 @@ def test_G06_four_threads_four_contexts_one_model(tiny):
 
 
 def test_one_context_serves_one_thread(tiny):
-    context = Context(tiny, ContextParams(n_ctx=2048))
-    failures = []
-    thread = threading.Thread(target=lambda: context.generate("abc", **GREEDY))
+    # The whole answer would take many seconds.
+    context = Context(tiny, ContextParams(n_ctx=16384))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(context.generate_result("abc", **GREEDY)))
     thread.start()
-    while context.token_count < 10:
+    while context.token_count < 10 and thread.is_alive():
         time.sleep(0.001)
     with pytest.raises(MullamaError, match="another thread"):
         context.generate("abc")
     info = context.memory_info()
-    assert info.token_count >= 10 and not failures
+    assert info.token_count >= 10
     context.cancel()
     thread.join()
+    assert [result.finish_reason for result in results] == ["canceled"]
 
 
 def test_logits_and_embeddings_are_not_copied(tiny):
@@ -261,12 +287,15 @@ def test_B2_loads_and_drops_leave_nothing(tiny_path):
 
     for _ in range(30):
         cycle()
-    gc.collect()
-    before = proc_status("VmRSS")
-    for _ in range(200):
-        cycle()
-    gc.collect()
-    drift = proc_status("VmRSS") - before
-    assert not any(mullama.live_objects().values())
-    print(f"B2 python drift {drift} bytes")
-    assert drift < 2 << 20
+    # The allocator may take a little more now and then; a leak shows in every series.
+    drifts = []
+    while len(drifts) < 3 and not any(drift < 2 << 20 for drift in drifts):
+        gc.collect()
+        before = proc_status("VmRSS")
+        for _ in range(200):
+            cycle()
+        gc.collect()
+        drifts.append(proc_status("VmRSS") - before)
+        assert not any(mullama.live_objects().values())
+    print(f"B2 python drift {drifts} bytes")
+    assert min(drifts) < 2 << 20
