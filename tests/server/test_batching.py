@@ -14,7 +14,7 @@ from support import MODEL, Server, ServerTest, in_threads
 PROMPTS = ["1, 2, 3, 4,", "A, B, C, D,", "Once upon a time there was a king who", "10, 20, 30, 40,"]
 
 
-def long_answer(prompt, tokens=48):
+def long_answer(prompt, tokens):
     return {"model": MODEL, "prompt": prompt, "raw": True, "options": {"temperature": 0, "num_predict": tokens}}
 
 
@@ -22,13 +22,15 @@ class ThreeSequences(ServerTest):
     arguments = ("--model", MODEL, "--parallel", "3", "--ctx-size", "2048")
 
     def test_C03_three_advance_together_and_a_fourth_waits(self):
-        solo = [self.server.post("/api/generate", {**long_answer(prompt), "stream": False})[1] for prompt in PROMPTS]
-        self.assertEqual([answer["eval_count"] for answer in solo], [48] * 4)
+        # Long enough that all four arrive within the first answer on a busy machine too.
+        tokens = 200
+        solo = [self.server.post("/api/generate", {**long_answer(prompt, tokens), "stream": False})[1] for prompt in PROMPTS]
+        self.assertEqual([answer["eval_count"] for answer in solo], [tokens] * 4)
         alone = [answer["response"] for answer in solo]
         self.server.post("/api/generate", {"model": MODEL, "keep_alive": -1, "stream": False})
 
         def together(prompt):
-            pieces = list(self.server.stream("/api/generate", long_answer(prompt)))
+            pieces = list(self.server.stream("/api/generate", long_answer(prompt, tokens)))
             return pieces[0][0], pieces[-1][0], "".join(piece["response"] for _, piece in pieces)
 
         runs = in_threads(together, PROMPTS)
@@ -37,7 +39,8 @@ class ThreeSequences(ServerTest):
         begins = sorted(begin for begin, _, _ in runs)
         ends = sorted(end for _, end, _ in runs)
         self.assertLess(begins[2], ends[0])
-        self.assertGreater(begins[3], ends[0] - 0.05)
+        # Both moments are those of a client's thread, which may get to them late.
+        self.assertGreater(begins[3], ends[0] - 0.05 * (ends[0] - begins[0]))
 
     def test_C04_memory_is_one_model_and_three_caches(self):
         in_threads(lambda prompt: list(self.server.stream("/api/generate", long_answer(prompt, 200))), PROMPTS[:3])
@@ -137,14 +140,17 @@ class SmallQueue(ServerTest):
 
     def test_one_too_many_is_refused(self):
         def post(_):
-            return self.server.post("/api/generate", {**long_answer("Count:", 60), "stream": False})
+            return self.server.post("/api/generate", {**long_answer("Count:", 400), "stream": False})
 
-        results = in_threads(post, range(5))
-        self.assertEqual(sorted(status for status, _ in results).count(200), 2)
-        for status, reply in results:
-            if status != 200:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            running = pool.submit(post, 0)
+            self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 1))
+            waiting = pool.submit(post, 1)
+            self.assertTrue(self.server.wait_until(lambda: self.server.running()["waiting"] == 1))
+            for status, reply in in_threads(post, range(3)):
                 self.assertEqual(status, 503)
                 self.assertTrue(reply["error"].startswith("server busy"))
+            self.assertEqual((running.result()[0], waiting.result()[0]), (200, 200))
 
 
 class SharedPrefix(ServerTest):
@@ -158,13 +164,16 @@ class SharedPrefix(ServerTest):
     def test_a_long_shared_prefix_is_computed_once(self):
         prefix = "The quick brown fox jumps over the lazy dog and runs away. " * 154
         first, one = self.first_token(prefix + "First question")
-        second, two = self.first_token(prefix + "Second question")
-        self.assertGreaterEqual(two["prompt_eval_count"], 2000)
-        self.assertGreaterEqual(two["receipt"]["prefix_tokens_reused"], two["prompt_eval_count"] - 40)
-        self.assertGreater(two["receipt"]["prefix_bytes_reused"], 0)
         self.assertEqual(one["receipt"]["prefix_bytes_reused"], 0)
-        print(f"prefix of {two['prompt_eval_count']} tokens: first token after {first:.3f} s, then {second:.3f} s ({second / first:.1%})")
-        self.assertLess(second, 0.1 * first)
+        later = [self.first_token(f"{prefix}{word} question") for word in ("Second", "Third", "Fourth", "Fifth", "Sixth")]
+        for _, reply in later:
+            self.assertGreaterEqual(reply["prompt_eval_count"], 2000)
+            self.assertGreaterEqual(reply["receipt"]["prefix_tokens_reused"], reply["prompt_eval_count"] - 40)
+            self.assertGreater(reply["receipt"]["prefix_bytes_reused"], 0)
+        # Other work on the machine only adds to a time, so the least is the nearest to what the answer takes.
+        least = min(seconds for seconds, _ in later)
+        print(f"prefix of {one['prompt_eval_count']} tokens: first token after {first:.3f} s, then {least:.3f} s ({least / first:.1%})")
+        self.assertLess(least, 0.1 * first)
         self.assertGreater(self.server.running()["prompt_cache_bytes"], 0)
 
 
