@@ -53,6 +53,8 @@ class Ending(unittest.TestCase):
         stream = server.stream("/api/generate", self.body(6000))
         next(stream)
         server.process.send_signal(signal.SIGTERM)
+        # A second signal that comes before the first is taken would be one with it.
+        self.assertTrue(server.wait_until(lambda: "stopping:" in server.log()))
         time.sleep(0.5)
         self.assertIsNone(server.process.poll())
         begin = time.monotonic()
@@ -64,17 +66,19 @@ class Ending(unittest.TestCase):
 class Memory(unittest.TestCase):
     def test_C15_status_memory_and_metrics_agree_to_the_byte(self):
         with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "1024", "--memory-budget", "1GiB") as server:
+            def figures(report):
+                return {(pool["device"], pool["pool"]): pool["bytes"] for pool in report["pools"]}
+
+            before = figures(server.get("/memory")[1])
             server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 4}})
             environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
-            # The samplers of a request that just ended are gone when its sequence is.
+            # The samplers of a request that just ended are gone when its sequence is, its body once its connection's thread goes on.
             self.assertTrue(server.wait_until(lambda: server.running()["running"] == 0))
+            self.assertTrue(server.wait_until(lambda: figures(server.get("/memory")[1]) == before), before)
             memory = server.get("/memory")[1]
             status = json.loads(subprocess.run([BINARY, "daemon", "status", "--json"], env=environment, capture_output=True, check=True).stdout)
             metrics = server.request("GET", "/metrics")[2].decode()
             text = subprocess.run([BINARY, "daemon", "status"], env=environment, capture_output=True, check=True, encoding="utf-8").stdout
-
-            def figures(report):
-                return {(pool["device"], pool["pool"]): pool["bytes"] for pool in report["pools"]}
 
             found = re.findall(r'^mullama_memory_bytes\{device="(.*)",pool="(.*)"\} (\d+)$', metrics, re.M)
             self.assertEqual(figures(memory), figures(status))
@@ -130,20 +134,23 @@ class Memory(unittest.TestCase):
             self.assertEqual({receipt["model"] for receipt in receipts}, {MODEL})
 
     def test_release_idle_gives_pages_back_and_status_shows_it(self):
-        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "2048", "--release-idle=400ms") as server:
+        with Server("--model", MODEL, "--parallel", "2", "--ctx-size", "2048", "--release-idle=3s") as server:
             environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
 
-            def status():
-                report = json.loads(subprocess.run([BINARY, "daemon", "status", "--json"], env=environment, capture_output=True, check=True).stdout)
+            def kept(report):
                 kv = next(pool for pool in report["pools"] if pool["pool"] == "kv")
                 return kv["residency"]["resident"], report["models"][0]["prompt_cache_bytes"]
 
+            def status():
+                done = subprocess.run([BINARY, "daemon", "status", "--json"], env=environment, capture_output=True, check=True)
+                return kept(json.loads(done.stdout))
+
             body = {"model": MODEL, "prompt": "red " * 400, "raw": True, "stream": False, "options": {"num_predict": 2, "temperature": 0}}
             text = server.post("/api/generate", body)[1]["response"]
-            resident, cached = status()
+            resident, cached = kept(server.get("/memory")[1])
             self.assertGreater(resident, 4 << 20)
             self.assertGreater(cached, 4 << 20)
-            self.assertTrue(server.wait_until(lambda: status() == (0, 0), 10))
+            self.assertTrue(server.wait_until(lambda: status() == (0, 0), 30))
             self.assertEqual(server.post("/api/generate", body)[1]["response"], text)
 
     def test_fit_chooses_for_the_budget_and_logs_it(self):
@@ -165,10 +172,10 @@ class Memory(unittest.TestCase):
                 Server(*flags).stop()
 
     def test_keep_alive_ends(self):
-        with Server("--parallel", "1", "--ctx-size", "512", "--keep-alive", "1s") as server:
+        with Server("--parallel", "1", "--ctx-size", "512", "--keep-alive", "5s") as server:
             server.post("/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False, "options": {"num_predict": 2}})
             self.assertIsNotNone(server.running())
-            self.assertTrue(server.wait_until(lambda: server.running() is None, 5))
+            self.assertTrue(server.wait_until(lambda: server.running() is None, 30))
 
     def test_a_model_makes_room_for_another_in_one_budget_and_a_busy_one_stays(self):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="mullama-two-"))
