@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -12,6 +13,8 @@ import time
 from support import BINARY, REAL_MODEL, REAL_MODELS, RealModelTest
 
 GREEDY = ("--temperature", "0")
+# A random answer to this may end early; the greedy one goes on for thousands of tokens.
+STORY = ("Write a very long story", *GREEDY)
 
 
 class Answers(RealModelTest):
@@ -193,7 +196,7 @@ class Memory(RealModelTest):
     def while_answering(self, file, *arguments):
         """A file of /proc/PID in the middle of an answer, and what the program had to say."""
         with tempfile.TemporaryFile() as notes:
-            process = subprocess.Popen([BINARY, "run", REAL_MODEL, "Write a very long story", *arguments], env=self.environment,
+            process = subprocess.Popen([BINARY, "run", REAL_MODEL, *STORY, *arguments], env=self.environment,
                                        stdout=subprocess.PIPE, stderr=notes, stdin=subprocess.DEVNULL)
             try:
                 process.stdout.read(1)
@@ -248,7 +251,7 @@ class Formats(RealModelTest):
 
 class Signals(RealModelTest):
     def test_interrupt_ends_the_answer_with_130(self):
-        process = subprocess.Popen([BINARY, "run", REAL_MODEL, "Write a very long story", "-n", "4000"], env=self.environment,
+        process = subprocess.Popen([BINARY, "run", REAL_MODEL, *STORY, "-n", "4000"], env=self.environment,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         process.stdout.read(1)
         process.send_signal(signal.SIGINT)
@@ -299,7 +302,7 @@ class Signals(RealModelTest):
 
     def test_a_reader_that_leaves_ends_it_quietly(self):
         shell = subprocess.run(
-            f"'{BINARY}' run {REAL_MODEL} 'Write a very long story' -n 4000 </dev/null | head -c 5; echo \" ${{PIPESTATUS[0]}}\"",
+            f"'{BINARY}' run {REAL_MODEL} {shlex.join(STORY)} -n 4000 </dev/null | head -c 5; echo \" ${{PIPESTATUS[0]}}\"",
             shell=True, executable="/bin/bash", capture_output=True, encoding="utf-8", env=self.environment, timeout=120, check=False,
         )
         self.assertEqual(shell.stderr, "")

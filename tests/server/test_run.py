@@ -14,6 +14,8 @@ import unittest
 from support import BINARY, MODEL, MODELS, Server, clean_environment
 
 GREEDY = ("--temperature", "0", "-n", "16")
+# Random answers to this prompt end early now and then; the greedy one goes on for thousands of tokens.
+LONG_ANSWER = ("--raw", "Count:", "-n", "1500", "--temperature", "0")
 QUESTION = "Name the capital of France in one sentence."
 
 
@@ -108,7 +110,7 @@ class WithADaemon(unittest.TestCase):
 
     def test_ctrl_c_ends_the_answer_and_frees_its_place(self):
         environment = {**self.server.environment, "MULLAMA_HOST": f"127.0.0.1:{self.server.port}"}
-        process = subprocess.Popen([BINARY, "run", MODEL, "--raw", "Count:", "-n", "1500"], env=environment, stdout=subprocess.PIPE,
+        process = subprocess.Popen([BINARY, "run", MODEL, *LONG_ANSWER], env=environment, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.assertTrue(self.server.wait_until(lambda: self.server.running()["running"] == 1))
         process.stdout.read(1)
@@ -217,7 +219,7 @@ class Gone(unittest.TestCase):
     def test_a_daemon_that_dies_in_the_middle_of_an_answer_is_told(self):
         with Server("--model", MODEL, "--parallel", "1", "--ctx-size", "2048") as server:
             environment = {**server.environment, "MULLAMA_HOST": f"127.0.0.1:{server.port}"}
-            process = subprocess.Popen([BINARY, "run", MODEL, "--raw", "Count:", "-n", "1500"], env=environment, stdout=subprocess.PIPE,
+            process = subprocess.Popen([BINARY, "run", MODEL, *LONG_ANSWER], env=environment, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, encoding="utf-8")
             self.assertTrue(process.stdout.read(1))
             server.process.kill()

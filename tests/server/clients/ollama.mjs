@@ -132,7 +132,7 @@ await check("keep_alive loads, keeps and unloads", async () => {
 });
 await check("abort ends a stream", async () => {
   const own = new Ollama({ host: base });
-  const stream = await own.generate({ model, prompt: "Count to one thousand:", raw: true, stream: true, options: { num_predict: 1500 } });
+  const stream = await own.generate({ model, prompt: "Count to one thousand:", raw: true, stream: true, options: { temperature: 0, num_predict: 1500 } });
   const error = await errorOf(async () => {
     for await (const _ of stream) own.abort();
   });
