@@ -39,10 +39,9 @@ def install_npm(folder):
         shutil.copy(suite, folder)
     if done.exists() and done.read_text() == wanted:
         return True
-    installed = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, capture_output=True,
-                               encoding="utf-8", check=False)
-    if installed.returncode != 0:
-        print(f"skipped: npm cannot install the clients: {installed.stderr.strip()[-500:]}")
+    problem = python_packages.install(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
+    if problem:
+        print(f"skipped: npm cannot install the clients: {problem}")
         return False
     done.write_text(wanted)
     return True
