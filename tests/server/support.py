@@ -27,6 +27,17 @@ def clean_environment(folder, models):
     return environment
 
 
+def wait_for_port(process, log_path, seconds=120):
+    """The port of a `serve --port 0`, as its log tells."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if listening := re.search(r"listening on \S+:(\d+)\s", log_path.read_text(errors="replace")):
+            return int(listening[1])
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the server did not start: " + log_path.read_text(errors="replace"))
+        time.sleep(0.02)
+
+
 class Server:
     """A `mullama serve` of our own."""
 
@@ -38,19 +49,10 @@ class Server:
             self.process = subprocess.Popen([BINARY, "serve", "--port", "0", *map(str, arguments)], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env=self.environment)
         try:
-            self.port = self._wait_for_port(time.monotonic() + 120)
+            self.port = wait_for_port(self.process, self.log_path)
         except RuntimeError:
             self.stop()
             raise
-
-    def _wait_for_port(self, deadline):
-        while True:
-            log = self.log()
-            if listening := re.search(r"listening on \S+:(\d+)\s", log):
-                return int(listening[1])
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the server did not start: " + self.log())
-            time.sleep(0.02)
 
     def log(self):
         return self.log_path.read_text(errors="replace")

@@ -12,15 +12,14 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 import python_packages  # noqa: E402
+import support  # noqa: E402
 
 MODEL = "smollm2:135m"
 REQUIREMENTS = ("ollama==0.6.3", "openai==2.3.0", "anthropic==0.69.0", "litellm==1.77.7")
@@ -47,12 +46,6 @@ def install_npm(folder):
     return True
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Server:
     """`mullama serve` on loopback, with a home and a models folder of its own, which clients may change."""
 
@@ -60,30 +53,24 @@ class Server:
         self.models = folder / "models"
         shutil.rmtree(self.models, ignore_errors=True)
         shutil.copytree(os.environ["MULLAMA_MODELS_DIR"], self.models, copy_function=os.link)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OLLAMA_")}
         environment.update(HOME=str(folder), MULLAMA_MODELS_DIR=str(self.models))
-        self.log = open(folder / "server.log", "w", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [os.environ["MULLAMA_BINARY"], "serve", "--model", MODEL, "--port", str(self.port), "--ctx-size", "2048"],
-            env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+        log_path = folder / "server.log"
+        with open(log_path, "wb") as log:
+            self.process = subprocess.Popen([os.environ["MULLAMA_BINARY"], "serve", "--model", MODEL, "--port", "0", "--ctx-size", "2048"],
+                                            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            self.url = f"http://127.0.0.1:{support.wait_for_port(self.process, log_path)}"
+        except RuntimeError:
+            self.__exit__()
+            raise
 
     def __enter__(self):
-        until = time.monotonic() + 120
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.url}/v1/models", timeout=5).read()
-                return self
-            except OSError:
-                time.sleep(0.2)
-        self.__exit__()
-        raise RuntimeError(f"the server did not start: {pathlib.Path(self.log.name).read_text()}")
+        return self
 
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(timeout=60)
-        self.log.close()
 
 
 def main():
