@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 SKIPPED = 77
+# Exit codes of the program.
+DOWNLOAD, TIMEOUT = 5, 6
 
 
 def main():
@@ -17,7 +19,7 @@ def main():
         print("MULLAMA_TEST_OFFLINE is set; tests that need a model are skipped")
         return SKIPPED
     pulled = subprocess.run([binary, "pull", "smollm2:135m"], env=environment, check=False)
-    if pulled.returncode == 5:
+    if pulled.returncode in (DOWNLOAD, TIMEOUT):
         print("the model could not be downloaded; tests that need it are skipped")
         return SKIPPED
     return pulled.returncode
