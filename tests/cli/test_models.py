@@ -24,7 +24,7 @@ class Models(ProgramTest):
         rows = self.check_ok("list").splitlines()
         self.assertRegex(rows[0], r"^NAME +ID +SIZE +MODIFIED$")
         self.assertEqual({row.split()[0] for row in rows[1:]}, {"tiny:1b", "second:latest"})
-        self.assertRegex(rows[1], r" [0-9a-f]{12} +1 KB +(just now|seconds? ago)$")
+        self.assertRegex(rows[1], r" [0-9a-f]{12} +1 KB +(just now|\d+ (second|minute)s? ago)$")
         listed = json.loads(self.check_ok("ls", "--json"))
         self.assertEqual(listed[0]["id"], listed[1]["id"])
         self.assertEqual(self.check_ok("list", "-q", "sec"), "second:latest\n")
