@@ -38,11 +38,13 @@ watched=(
 
 python_part() {
   section "Python"
-  if [ ! -x "$work/venv/bin/python" ]; then
+  # Its Python is there before its packages are.
+  if [ ! -f "$work/venv/complete" ]; then
     python3 -m venv "$work/venv"
-    quietly "$work/venv/bin/pip" install pytest
+    again quietly "$work/venv/bin/pip" install pytest
+    touch "$work/venv/complete"
   fi
-  quietly "$work/venv/bin/pip" install -C build-dir="$work/python" ./bindings/python
+  again quietly "$work/venv/bin/pip" install -C build-dir="$work/python" ./bindings/python
   # Python's own allocator would hide what its objects point to.
   "${watched[@]}" PYTHONMALLOC=malloc "$work/venv/bin/python" -m pytest -q -p no:cacheprovider bindings/python/tests
 }
@@ -54,7 +56,7 @@ node_part() {
   mkdir -p "$copy"
   ln -sfn "$root/tests" "$work/tree/tests"
   (cd bindings/node && cp -r .npmrc CMakeLists.txt package.json lib native scripts test "$copy")
-  (cd "$copy" && quietly npm install --no-audit --no-fund && "${watched[@]}" node --expose-gc --test test/*.test.mjs)
+  (cd "$copy" && again quietly npm install --no-audit --no-fund && "${watched[@]}" node --expose-gc --test test/*.test.mjs)
 }
 
 rust_part() {
