@@ -108,8 +108,11 @@ Result<int> embed(const EmbedArguments& arguments) {
     // As Context::embed() counts, but with a word on what would help.
     const size_t tokens = model->tokenize(*text, true, true).size();
     if (tokens > context.context_size()) {
-      return fail(ErrorCode::context_full, "a text has {} tokens, the context room for {}. Try --ctx-size {}",
-                  tokens, context.context_size(), std::bit_ceil(tokens));
+      const size_t most = model->n_ctx_train();
+      return fail(ErrorCode::context_full, "a text has {} tokens, the context room for {}. Try {}", tokens,
+                  context.context_size(),
+                  tokens <= most ? fmt::format("--ctx-size {}", std::min(std::bit_ceil(tokens), most))
+                                 : fmt::format("a part of it: the model was trained for {}", most));
     }
     std::vector<float> vector = context.embed(*text, pooling, false);
     engine::cut_embedding(vector, arguments.dimensions);
