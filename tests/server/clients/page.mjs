@@ -5,7 +5,8 @@ import { base, check, expect, finish, model } from "./common.mjs";
 
 const greedy = { "#temperature": "0", "#most": "24" };
 
-/** The page with its own script, which reaches the server by node's fetch, or by another one. */
+/** The page with its own script, which reaches the server by node's fetch, or by another one. No page is closed before the end: one that
+ * waits for a reply would find its document gone. */
 async function open(fetchFrom = fetch, models = true) {
   const dom = await JSDOM.fromURL(`${base}/ui/`, {
     runScripts: "dangerously",
@@ -46,7 +47,6 @@ await check("the page lists models and shows every pool of memory", async () => 
   const got = page.all("#pools tr").map((row) => row.firstChild.textContent);
   expect(JSON.stringify(got) === JSON.stringify(want), `${want}, not ${got}`);
   expect(page.find("#unaccounted").textContent === "0 B unaccounted", "no byte unaccounted");
-  page.window.close();
 });
 
 await check("a question is answered, and the next one knows of it", async () => {
@@ -67,7 +67,6 @@ await check("a question is answered, and the next one knows of it", async () => 
   await page.ended();
   expect(page.all(".user").length === 2 && page.all(".model").length === 2, "two turns");
   expect(page.find(".note").textContent.includes("reused"), `pages reused, not "${page.find(".note").textContent}"`);
-  page.window.close();
 });
 
 await check("Stop ends the answer and keeps what was said", async () => {
@@ -79,7 +78,6 @@ await check("Stop ends the answer and keeps what was said", async () => {
   await page.ended();
   expect(page.find(".note").textContent === "stopped", "a word that it was stopped");
   expect(page.find(".model").textContent !== "", "what was said");
-  page.window.close();
 });
 
 await check("what a model says is text, and errors are told", async () => {
@@ -93,7 +91,6 @@ await check("what a model says is text, and errors are told", async () => {
   expect(page.find(".model").textContent === hostile && page.find(".thinking").textContent === hostile, "the words as they are");
   expect(page.all("#messages img, #messages script").length === 0 && page.window.taken === undefined, "nothing made of them");
   expect(page.find(".error").textContent === "Error: the disk is full", "the error");
-  page.window.close();
 });
 
 await check("a server with keys is asked with one", async () => {
@@ -108,6 +105,5 @@ await check("a server with keys is asked with one", async () => {
   page.find("#key-form").requestSubmit();
   await page.models();
   expect(page.find("#key-form").hidden && page.find("#key").value === "", "no more question");
-  page.window.close();
 });
 finish();
