@@ -103,8 +103,9 @@ Result<int> start(const std::vector<std::string>& words) {
     }
     MULLAMA_ASSIGN(const auto running, running_daemon());
     if (running && running->pid == child && running->port != 0) {
-      write_out(fmt::format("Daemon started: pid {}, listening on {}:{}.\nLog: {}\n", child, running->host,
-                            running->port, daemon_log().string()));
+      const server::DaemonAddress address{running->host, running->port, {}};
+      write_out(fmt::format("Daemon started: pid {}, listening on {}.\nLog: {}\n", child, address.text(),
+                            daemon_log().string()));
       return kOk;
     }
     std::this_thread::sleep_for(50ms);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <fmt/ranges.h>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -55,7 +54,9 @@ class Texts {
     }
     const bool empty = arguments.lines ? out.given_.front().find_first_not_of("\r\n") == std::string::npos
                                        : std::ranges::any_of(out.given_, &std::string::empty);
-    if (empty) return fail(ErrorCode::invalid_argument, "an empty text has no embedding");
+    if (empty)
+      return fail(ErrorCode::invalid_argument,
+                  "an empty text has no embedding. Give one as an argument or on standard input");
     return out;
   }
 
@@ -105,16 +106,15 @@ Result<int> embed(const EmbedArguments& arguments) {
     write_out(fmt::format("{{\"model\":{},\"embeddings\":[", nlohmann::json(stored.name).dump()));
   while (const auto text = texts.next()) {
     if (InterruptGuard::interrupted()) return fail(ErrorCode::canceled, "interrupted");
-    // As Context::embed() counts, but with a word on what would help.
-    const size_t tokens = model->tokenize(*text, true, true).size();
-    if (tokens > context.context_size()) {
-      const size_t most = model->n_ctx_train();
-      return fail(ErrorCode::context_full, "a text has {} tokens, the context room for {}. Try {}", tokens,
-                  context.context_size(),
-                  tokens <= most ? fmt::format("--ctx-size {}", std::min(std::bit_ceil(tokens), most))
-                                 : fmt::format("a part of it: the model was trained for {}", most));
+    std::vector<float> vector;
+    try {
+      vector = context.embed(*text, pooling, false);
+    } catch (const MullamaError& error) {
+      if (error.code() != StatusCode::context_full) throw;
+      return fail(ErrorCode::context_full,
+                  "{}. Try a larger --ctx-size, or a part of the text: the model was trained for {} tokens",
+                  error.what(), model->n_ctx_train());
     }
-    std::vector<float> vector = context.embed(*text, pooling, false);
     engine::cut_embedding(vector, arguments.dimensions);
     MULLAMA_TRY(engine::check_embedding(vector));
     if (!arguments.no_normalize) engine::normalize_embedding(vector);

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
-#include <array>
 #include <netinet/in.h>
 #include <strings.h>
 
+#include "server/routes.hpp"
 #include "store/digest.hpp"
 
 namespace mullama::server {
@@ -63,10 +63,8 @@ std::string_view shown_key(const HttpRequest& request) {
 
 /// What anyone may ask: whether the server is there, and the page, which asks for a key by itself.
 bool is_public(const HttpRequest& request) {
-  constexpr std::array<std::string_view, 6> kPaths = {"/",    "/health",       "/ui",
-                                                      "/ui/", "/ui/style.css", "/ui/page.js"};
   return (request.method == "GET" || request.method == "HEAD") &&
-         std::ranges::find(kPaths, request.path) != kPaths.end();
+         (request.path == "/" || request.path == "/health" || is_page_path(request.path));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "memory/heap.hpp"
+#include "server/client.hpp"
 #include "server/http_server.hpp"
 #include "server/native_routes.hpp"
 #include "server/routes.hpp"
@@ -148,10 +149,9 @@ Status serve(ServeOptions options, store::Store store, memory::Ledger ledger) {
   for (const auto& [name, source] : models) {
     MULLAMA_TRY(service.load(name, options.keep_models, std::nullopt));
   }
-  log(LogLevel::info, fmt::format("listening on {}:{}", options.host, server->port()));
-  const bool six = options.host.find(':') != std::string::npos && !options.host.starts_with('[');
-  log(LogLevel::info, fmt::format("a page for browsers is at http://{}{}{}:{}/ui/", six ? "[" : "",
-                                  options.host, six ? "]" : "", server->port()));
+  const std::string address = DaemonAddress{options.host, server->port(), {}}.text();
+  log(LogLevel::info, "listening on " + address);
+  log(LogLevel::info, fmt::format("a page for browsers is at http://{}/ui/", address));
   if (options.ready) MULLAMA_TRY(options.ready(server->port()));
   server->serve();
   log(LogLevel::info, "stopped");

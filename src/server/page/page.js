@@ -117,6 +117,8 @@ async function answer(text) {
   try {
     const reply = await call("api/chat", request(text), running.signal);
     for await (const document of documents(reply)) {
+      // An answer that a new conversation has ended has no place in it.
+      if (asked !== conversation) break;
       if (document.error) throw new Error(document.error);
       const message = document.message ?? {};
       if (message.thinking) {
@@ -131,11 +133,8 @@ async function answer(text) {
       if (document.done) show("note", facts(document));
     }
   } catch (error) {
-    if (error.name === "AbortError") {
-      show("note", "stopped");
-    } else {
-      show("error", `Error: ${error.message}`);
-    }
+    const stopped = error.name === "AbortError";
+    if (asked === conversation) show(stopped ? "note" : "error", stopped ? "stopped" : `Error: ${error.message}`);
   }
   // What was said stays, as in the terminal; a question without any answer is taken back.
   if (said !== "") {
@@ -167,7 +166,7 @@ function row(pool) {
 
 async function refreshMemory() {
   const memory = await (await call("memory")).json();
-  const host = memory.devices.find((device) => device.device === "host") ?? memory.devices[0] ?? { bytes: 0, unaccounted: 0 };
+  const host = memory.devices.find((device) => device.device === "host");
   const whole = typeof host.budget === "number" ? host.budget : host.bytes;
   byId("total").textContent =
     typeof host.budget === "number" ? `${size(host.counted)} of the budget of ${size(host.budget)}` : `${size(host.bytes)}, no budget`;

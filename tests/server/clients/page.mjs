@@ -80,6 +80,16 @@ await check("Stop ends the answer and keeps what was said", async () => {
   expect(page.find(".model").textContent !== "", "what was said");
 });
 
+await check("a new conversation begins empty, also in the middle of an answer", async () => {
+  const page = await open();
+  page.set({ "#model": model, "#temperature": "0" });
+  page.ask("Write a very long story.");
+  await page.until(() => page.find(".model"), "a beginning");
+  page.find("#new").click();
+  await page.until(() => page.find("#stop").hidden, "an end");
+  expect(page.find("#messages").childElementCount === 0, `nothing left, not "${page.find("#messages").textContent}"`);
+});
+
 await check("what a model says is text, and errors are told", async () => {
   const hostile = '<img src=x onerror="window.taken = 1"><script>window.taken = 1</script>';
   const lines = [{ message: { thinking: hostile } }, { message: { content: hostile } }, { error: "the disk is full" }];
