@@ -283,7 +283,11 @@ class Translator {
     if (word == "else") return otherwise(rest);
     if (word == "end") return end_block();
     if (word == "break" || word == "continue") {
-      if (std::ranges::none_of(open_, [](const Block& block) { return block.end == "endfor"; }))
+      if (!rest.empty())
+        return fail(ErrorCode::invalid_argument, "the template has '{}' behind a {}", rest, word);
+      // The else of a range is outside of it: a break there ends the next range around it.
+      if (std::ranges::none_of(open_,
+                               [](const Block& block) { return block.end == "endfor" && !block.has_else; }))
         return fail(ErrorCode::invalid_argument, "the template has a {} outside of a range", word);
       out_ += fmt::format("{{% {} %}}", word);
       return {};

@@ -136,6 +136,17 @@ TEST(GoTemplate, WithAndVariablesThatBlocksChange) {
   EXPECT_EQ(rendered("{{/* a note */}}{{ (index .Messages 1).Content }}", kTalk), "two");
 }
 
+TEST(GoTemplate, ABreakInTheElseOfARangeEndsTheRangeAroundIt) {
+  const std::string source =
+      "{{ range .Messages }}{{ .Role }} {{ range .ToolCalls }}x{{ else }}{{ @ }}{{ end }}y{{ end }}";
+  const auto with = [&](std::string_view word) {
+    return rendered(std::string(source).replace(source.find('@'), 1, word),
+                    R"([{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}])");
+  };
+  EXPECT_EQ(with("break"), "user ");
+  EXPECT_EQ(with("continue"), "user assistant ");
+}
+
 // The shape of many templates of models: all messages where there are some, else one turn with its answer.
 TEST(GoTemplate, AnAnswersPlaceIsNoMarkWhereAllMessagesAreWritten) {
   EXPECT_EQ(rendered("{{ if .Messages }}{{ range .Messages }}[{{ .Content }}]{{ end }}{{ else }}{{ .Prompt }}"
@@ -276,6 +287,9 @@ TEST(GoTemplate, WhatIsNotKnownIsAnError) {
                              "{{ .Not }}",
                              "{{ break }}",
                              "{{ if .A }}{{ continue }}{{ end }}",
+                             "{{ range .Messages }}a{{ else }}{{ break }}{{ end }}",
+                             "{{ range .Messages }}a{{ else }}{{ if .A }}{{ continue }}{{ end }}{{ end }}",
+                             "{{ range .Messages }}{{ break .A }}{{ end }}",
                              "{{ if .A }}a{{ else }}b{{ else }}c{{ end }}",
                              "{{ if .A }}a{{ else }}b{{ else if .B }}c{{ end }}",
                              "{{ range $a b := .Messages }}{{ end }}",
